@@ -1,0 +1,18 @@
+"""What a search may choose, one space per architecture: scalars only, and every combination builds a model.
+
+Keys are the fields of the model's configuration, besides `learning_rate` and `weight_decay`, which belong to training.
+"""
+
+from collections.abc import Mapping
+
+from ray.tune.search.sample import Domain
+
+from search_spaces import cnn, conv_transformer, crnn, rnn, vit
+
+SPACES: dict[str, Mapping[str, Domain]] = {
+    "rnn": rnn.SPACE,
+    "cnn": cnn.SPACE,
+    "crnn": crnn.SPACE,
+    "conv_transformer": conv_transformer.SPACE,
+    "vit": vit.SPACE,
+}

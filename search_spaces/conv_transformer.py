@@ -1,0 +1,5 @@
+"""The convolutional transformer's space."""
+
+from search_spaces.common import ATTENTION, OPTIMISER
+
+SPACE = {**OPTIMISER, **ATTENTION}

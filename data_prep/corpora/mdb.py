@@ -1,0 +1,45 @@
+"""MDB Drums (Southall et al., ISMIR 2017): 23 full mixes with subclass annotations, in the data set's own layout."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.corpora.annotated import AnnotatedAudio
+from data_prep.corpora.track import CorpusSource, PrepOptions, Track
+from data_prep.refused import Refused
+
+# The split of the reference study, by track.
+SPLIT_OF = (
+    dict.fromkeys(
+        "Punk CoolJazz Disco SwingJazz Rockabilly Gospel BebopJazz FunkJazz FreeJazz Reggae LatinJazz Britpop FusionJazz "
+        "Shadows 80sRock".split(),
+        "train",
+    )
+    | dict.fromkeys("Beatles Grunge Zeppelin ModalJazz".split(), "validation")
+    | dict.fromkeys("Country1 SpeedMetal Rock Hendrix".split(), "test")
+)
+
+
+def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
+    """The tracks whose annotation is there; Refused where the folder is not MDB Drums."""
+    assert source is not None
+    annotations = sorted((source / "annotations" / "subclass").glob("MusicDelta_*_subclass.txt"))
+    if not annotations:
+        raise Refused(
+            f"{source} is not MDB Drums: found no annotations/subclass/MusicDelta_*_subclass.txt there; give its top folder"
+        )
+    for annotation in annotations:
+        name = annotation.name.removeprefix("MusicDelta_").removesuffix("_subclass.txt")
+        if name not in SPLIT_OF:
+            raise Refused(f"{annotation} names no track of MDB Drums; expected one of {', '.join(SPLIT_OF)}: remove it")
+        audio = source / "audio" / "full_mix" / f"MusicDelta_{name}_MIX.wav"
+        yield Track(name, SPLIT_OF[name], name, AnnotatedAudio(audio, annotation, "mdb"))
+
+
+SOURCE = CorpusSource(
+    name="mdb",
+    title="MDB Drums, full mixes",
+    licence="CC BY-NC-SA 4.0",
+    needs_source=True,
+    rendered=False,
+    tracks=tracks,
+)

@@ -1,0 +1,97 @@
+"""The front end: mono samples to log-filtered spectrograms.
+
+T frames, F bands. This is the field's standard front end (Böck et al., madmom; ADTOF-YT was made with it): STFT of
+2048 samples with a periodic Hann window every 10 ms, magnitude, 12 triangular filters an octave, log10(1 + x).
+"""
+
+from functools import cache
+
+import numpy as np
+from scipy.fft import rfft
+
+from data_prep.audio import SAMPLE_RATE_HZ
+
+FEATURES = "log-filter/1"  # name and version; a change of any number below is a new version
+
+
+def exact_div(numerator: int, denominator: int) -> int:
+    """``numerator / denominator``, asserting that nothing is left over."""
+    quotient, rest = divmod(numerator, denominator)
+    assert rest == 0, f"{numerator} is no multiple of {denominator}"
+    return quotient
+
+
+FRAMES_PER_S = 100
+HOP_SAMPLES = exact_div(SAMPLE_RATE_HZ, FRAMES_PER_S)
+FFT_SAMPLES = 2048
+BANDS_PER_OCTAVE = 12
+LOWEST_HZ, HIGHEST_HZ, TUNING_HZ = 20.0, 20_000.0, 440.0
+# Cache-sized: frames, spectra and magnitudes of a block stay in the second-level cache.
+BLOCK_FRAMES = 32
+
+
+@cache
+def filterbank() -> np.ndarray:
+    """(F, bins) float64: area-normalised triangles, each from its left neighbour's centre to its right neighbour's."""
+    half_steps = np.arange(-BANDS_PER_OCTAVE * 8, BANDS_PER_OCTAVE * 8 + 1)
+    centres_hz = TUNING_HZ * 2.0 ** (half_steps / BANDS_PER_OCTAVE)
+    centres_hz = centres_hz[(centres_hz >= LOWEST_HZ) & (centres_hz <= HIGHEST_HZ)]
+    bin_hz = SAMPLE_RATE_HZ / FFT_SAMPLES
+    bins = np.unique(np.floor(centres_hz / bin_hz + 0.5).astype(int))
+    bank = np.zeros((len(bins) - 2, FFT_SAMPLES // 2 + 1))
+    for band, (left, centre, right) in enumerate(zip(bins[:-2], bins[1:-1], bins[2:], strict=True)):
+        at = np.arange(left, right + 1)
+        bank[band, at] = np.where(at <= centre, (at - left) / (centre - left), (right - at) / (right - centre))
+    bank = bank / bank.sum(axis=1, keepdims=True)
+    bank.setflags(write=False)
+    return bank
+
+
+BANDS = len(filterbank())
+
+
+@cache
+def _filter_groups() -> tuple[tuple[slice, slice, np.ndarray], ...]:
+    """The filterbank as one small dense block an octave: (bins, bands, (bins, bands) float32 weights)."""
+    groups = []
+    for first in range(0, BANDS, BANDS_PER_OCTAVE):
+        bands = slice(first, min(first + BANDS_PER_OCTAVE, BANDS))
+        used = np.flatnonzero(filterbank()[bands].any(axis=0))
+        bins = slice(used[0], used[-1] + 1)
+        groups.append((bins, bands, np.ascontiguousarray(filterbank()[bands, bins].T, dtype=np.float32)))
+    return tuple(groups)
+
+
+@cache
+def _window() -> np.ndarray:
+    """Periodic Hann window, (FFT_SAMPLES,) float32."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES)).astype(np.float32)
+
+
+def frame_count(samples: int) -> int:
+    """Frames of a recording of that many samples: one centred on every 441st sample from the first on."""
+    return 1 + samples // HOP_SAMPLES
+
+
+def log_spectrogram(samples: np.ndarray) -> np.ndarray:
+    """(S,) float32 samples in [-1, 1] at 44.1 kHz -> (T, F) float32, T = 1 + floor(S / 441).
+
+    Frame n is centred on sample 441 n; beyond the ends there are zeros.
+    """
+    frames = frame_count(len(samples))
+    half = FFT_SAMPLES // 2
+    padded = np.zeros((frames - 1) * HOP_SAMPLES + FFT_SAMPLES, np.float32)
+    kept = min(len(samples), len(padded) - half)
+    padded[half : half + kept] = samples[:kept]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
+    bands = np.empty((frames, BANDS), np.float32)
+    highest_bin = max(bins.stop for bins, _, _ in _filter_groups())
+    for first in range(0, frames, BLOCK_FRAMES):
+        block = slice(first, min(first + BLOCK_FRAMES, frames))
+        spectrum = rfft(windows[block] * _window(), axis=1, overwrite_x=True)[:, :highest_bin]
+        # abs() of complex numbers guards against overflow at several times the cost
+        magnitude = np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag))
+        for bins, group, weights in _filter_groups():
+            np.matmul(magnitude[:, bins], weights, out=bands[block, group])
+    np.log10(np.add(bands, 1, out=bands), out=bands)
+    return bands

@@ -1,0 +1,100 @@
+"""What the architectures are put together from. B batch, T frames, F bands, C channels, D features."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CHANNELS = (32, 64, 96)  # of the first, second and third convolution block
+POOLED_BANDS = 3
+CONVOLUTION_DROPOUT, ATTENTION_DROPOUT, RECURRENT_DROPOUT = 0.3, 0.1, 0.1
+
+
+class ConvolutionBlock(nn.Sequential):
+    """Twice [3x3 convolution, ReLU, batch norm], max-pool 3 over bands, dropout: (B, C, T, F) -> (B, C', T, F // 3)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        layers: list[nn.Module] = []
+        for channels in (channels_in, channels_out):
+            layers += [
+                nn.Conv2d(channels, channels_out, kernel_size=3, padding=1, bias=False),
+                nn.ReLU(inplace=True),
+                nn.BatchNorm2d(channels_out),
+            ]
+        super().__init__(*layers, nn.MaxPool2d((1, POOLED_BANDS)), nn.Dropout2d(CONVOLUTION_DROPOUT))
+
+
+class Convolutions(nn.Module):
+    """A stack of convolution blocks over time and bands, flattened a frame: (B, T, F) -> (B, T, D)."""
+
+    def __init__(self, blocks: int, bands: int) -> None:
+        super().__init__()
+        channels = (1, *CHANNELS[:blocks])
+        self.blocks = nn.Sequential(*map(ConvolutionBlock, channels[:-1], channels[1:]))
+        self.features = channels[-1] * (bands // POOLED_BANDS**blocks)
+        self.blocks.to(memory_format=torch.channels_last)
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T, D)."""
+        maps = self.blocks(bands.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+        return maps.permute(0, 2, 1, 3).flatten(2)
+
+
+class Recurrence(nn.Module):
+    """A bidirectional GRU or LSTM stack: (B, T, D) -> (B, T, 2 hidden)."""
+
+    def __init__(self, unit: str, features: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        kind = {"gru": nn.GRU, "lstm": nn.LSTM}[unit]
+        dropout = RECURRENT_DROPOUT if layers > 1 else 0.0
+        self.stack = kind(features, hidden, layers, batch_first=True, bidirectional=True, dropout=dropout)
+        self.features = 2 * hidden
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, 2 hidden)."""
+        return self.stack(features)[0]
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm self-attention and a GELU feed-forward of four times the width (Vaswani et al. 2017): (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout = nn.Dropout(ATTENTION_DROPOUT)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        features = features + self.dropout(self.attend(self.attention_norm(features)))
+        return features + self.dropout(self.feed_forward(self.feed_forward_norm(features)))
+
+    def attend(self, features: Tensor) -> Tensor:
+        """Every frame looks at every frame: (B, T, D) -> (B, T, D)."""
+        split = self.queries_keys_values(features).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(*split.unbind(0))
+        return self.attention_out(mixed.transpose(1, 2).flatten(2))
+
+
+class Attention(nn.Module):
+    """Sinusoidal positions over time, then attention blocks: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(AttentionBlock(width, heads) for _ in range(layers)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        return self.blocks(features + sinusoids(features.shape[1], features.shape[2], features.device))
+
+
+def sinusoids(frames: int, width: int, device: torch.device) -> Tensor:
+    """(T, D) sines and cosines of wavelengths from 2 pi to 10,000 times 2 pi (Vaswani et al. 2017, section 3.5)."""
+    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
+    angles = torch.arange(frames, device=device).unsqueeze(1) * rates
+    return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)

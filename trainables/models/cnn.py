@@ -1,0 +1,33 @@
+"""CNN: convolution blocks, then dense layers a frame."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from trainables.config import Config
+from trainables.models.blocks import Convolutions
+
+
+@dataclass(frozen=True)
+class CnnConfig(Config):
+    """Hyperparameters of the CNN."""
+
+    convolutions: int = 2
+    layers: int = 2
+    hidden: int = 288
+
+
+class Cnn(nn.Module):
+    """(B, T, F) -> (B, T, hidden)."""
+
+    def __init__(self, config: CnnConfig, bands: int) -> None:
+        super().__init__()
+        self.over_bands = Convolutions(config.convolutions, bands)
+        widths = [self.over_bands.features] + [config.hidden] * config.layers
+        dense = [layer for d, e in zip(widths[:-1], widths[1:], strict=True) for layer in (nn.Linear(d, e), nn.ReLU())]
+        self.per_frame = nn.Sequential(*dense)
+        self.features = config.hidden
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T, D)."""
+        return self.per_frame(self.over_bands(bands))

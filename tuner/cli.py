@@ -1,0 +1,62 @@
+"""The `mirtune` command: parses, calls one function, prints. Exit status 0 done, 2 refused, 1 failed otherwise."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from data_prep.refused import Refused
+from tuner.commands import demo, evaluate, leaderboard, prep, pull, sweep, transcribe
+
+COMMANDS = (demo, prep, sweep, leaderboard, pull, evaluate, transcribe)
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, one subcommand per module in `tuner.commands`."""
+    top = argparse.ArgumentParser(prog="mirtune", description="Hyperparameter search for music-audio models.")
+    try:
+        number = version("mirtune")
+    except PackageNotFoundError:
+        number = "unknown"
+    top.add_argument("--version", action="version", version=f"mirtune {number}")
+    top.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        command = commands.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except Refused as refused:
+        return _tell(str(refused), REFUSED)
+    except KeyboardInterrupt:
+        return _tell("stopped", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if arguments.verbose or os.environ.get("MIRTUNE_DEBUG") == "1":
+            traceback.print_exc()
+            return FAILED
+        text = str(error) if type(error).__module__.startswith("tuner.") else f"{type(error).__name__}: {error}"
+        return _tell(f"{text} (mirtune -v {arguments.command} ... shows the traceback)", FAILED)
+    return DONE
+
+
+def _tell(sentence: str, status: int) -> int:
+    print(f"mirtune: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

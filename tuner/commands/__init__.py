@@ -1,0 +1,1 @@
+"""One module per command: SUMMARY, add_arguments(parser) and run(arguments). Heavy imports wait for run."""

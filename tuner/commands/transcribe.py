@@ -1,0 +1,52 @@
+"""`mirtune transcribe`."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from tuner.commands.common import add_json, add_tracking, print_json
+
+SUMMARY = "transcribe audio: one General MIDI file per input"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("audio", nargs="+", type=Path, metavar="AUDIO", help="wav, flac, ogg or mp3")
+    text = "a folder, or a registered CORPUS/ARCHITECTURE"
+    parser.add_argument("--checkpoint", required=True, metavar="CHECKPOINT", help=text)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the MIDI files")
+    parser.add_argument("--plot", action="store_true", help="also a PNG of spectrogram, activations and onsets")
+    add_tracking(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Transcribe every input; Refused, before anything is written, where two would be written to one file."""
+    from data_prep.refused import Refused
+    from trainables.transcription import plot, transcribe, write_midi
+    from tuner.registry import resolve
+
+    twice = [stem for stem, times in Counter(path.stem for path in arguments.audio).items() if times > 1]
+    if twice:
+        raise Refused(
+            f"two inputs are named {twice[0]!r} and would overwrite each other; transcribe them into two folders"
+        )
+    checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
+    shown = []
+    for audio in arguments.audio:
+        transcription = transcribe(checkpoint, audio)
+        midi, picture = (arguments.out / f"{audio.stem}{ending}" for ending in (".mid", ".png"))
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        write_midi(transcription.onsets, midi)
+        files = {"audio": str(audio), "midi": str(midi)}
+        if arguments.plot:
+            plot(transcription, picture)
+            files["plot"] = str(picture)
+        shown.append({**files, "onsets": len(transcription.onsets.times_s)})
+        if not arguments.json:
+            print(
+                f"{audio}: {shown[-1]['onsets']} onsets in {midi}"
+                + (f", plotted in {picture}" if arguments.plot else "")
+            )
+    if arguments.json:
+        print_json(shown)

@@ -1,0 +1,136 @@
+"""What a sweep is asked to do, and what is refused before anything starts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.refused import Refused
+from tuner import store
+
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Domain
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What to search and with what; None means: decided by what the cluster has."""
+
+    corpora: tuple[str, ...]
+    architecture: str
+    trials: int = 15
+    max_epochs: int = 100
+    batch_size: int | None = None
+    shards: Path = Path("shards")
+    seed: int = 0
+    scheduler: str = "none"
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int = 1
+    tracking_uri: str = store.DEFAULT_TRACKING_URI
+    storage: str = "results/sweeps"  # a folder, or a URI that every node can reach
+    name: str | None = None
+    task: str = "drum_onsets"
+    narrow: Mapping[str, Sequence[Any]] = field(
+        default_factory=dict
+    )  # hyperparameter -> the only values to choose from
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same."""
+        words: list[Any] = ["mirtune sweep --corpus", *sorted(self.corpora), "--architecture", self.architecture]
+        words += ["--trials", self.trials, "--max-epochs", self.max_epochs, "--seed", self.seed]
+        words += ["--batch-size", self.batch_size] if self.batch_size else []
+        words += ["--scheduler", self.scheduler] if self.scheduler != "none" else []
+        if self.narrow:
+            words += ["--narrow", *(f"{key}={','.join(map(str, values))}" for key, values in self.narrow.items())]
+        return " ".join(map(str, words))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked sweep: its name, its storage (absolute), its space, and the checksum of each corpus's manifest."""
+
+    name: str
+    storage: str
+    space: "dict[str, Domain]"
+    checksums: dict[str, str]
+
+
+def check(options: SweepOptions) -> Plan:
+    """Refuse, without starting Ray, whatever cannot work."""
+    from data_prep.shards import Corpus
+    from search_spaces import SPACES
+    from trainables.tasks import TASKS
+    from tuner.scheduler import SCHEDULERS
+
+    for kind, value, table in (
+        ("architecture", options.architecture, SPACES),
+        ("scheduler", options.scheduler, SCHEDULERS),
+        ("task", options.task, TASKS),
+    ):
+        if value not in table:
+            raise Refused(f"unknown {kind} {value!r}; choose from {', '.join(sorted(table))}")
+    for what, number in (
+        ("trials", options.trials),
+        ("epochs", options.max_epochs),
+        ("CPUs per trial", options.cpus_per_trial),
+    ):
+        if number < 1:
+            raise Refused(f"a sweep of {number} {what} does nothing; ask for 1 or more")
+    if options.batch_size is not None and options.batch_size < 1:
+        raise Refused(f"a batch of {options.batch_size} windows is none; ask for 1 or more")
+    store.check_uri(options.tracking_uri)
+    if not options.corpora or len(set(options.corpora)) < len(options.corpora):
+        raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
+    checksums = {}
+    for corpus in sorted(options.corpora):
+        refuse_unknown(corpus, options.shards)
+        checksums[corpus] = Corpus.open(options.shards / corpus, verify=True).checksum
+    name, storage = _name(options)
+    return Plan(name, storage, _space(dict(SPACES[options.architecture]), options.narrow), checksums)
+
+
+def refuse_unknown(corpus: str, shards: Path) -> None:
+    """Refuse a corpus that neither the project knows nor lies prepared in ``shards``."""
+    from data_prep.corpora import CORPORA
+
+    prepared = {path.parent.name for path in shards.glob("*/manifest.json")}
+    if corpus not in CORPORA and corpus not in prepared:
+        raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted({*CORPORA, *prepared}))}")
+
+
+def _name(options: SweepOptions) -> tuple[str, str]:
+    """The sweep's name and its absolute storage; a name that is used there is refused."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = options.name or f"{'+'.join(sorted(options.corpora))}.{options.architecture}-{stamp}"
+    if not _NAME.fullmatch(name):
+        raise Refused(f"{name!r} cannot be a sweep's name; use letters, digits and . _ + -, a letter or digit first")
+    if "://" in options.storage:
+        from pyarrow import fs
+
+        filesystem, folder = fs.FileSystem.from_uri(options.storage)
+        used = filesystem.get_file_info(f"{folder}/{name}").type != fs.FileType.NotFound
+        storage = options.storage
+    else:
+        storage = str(Path(options.storage).resolve())
+        used = (Path(storage) / name).exists()
+    if used:
+        raise Refused(f"there is a sweep named {name!r} in {options.storage}; choose another --name")
+    return name, storage
+
+
+def _space(space: "dict[str, Domain]", narrow: Mapping[str, Sequence[Any]]) -> "dict[str, Domain]":
+    """``space`` with some hyperparameters narrowed to the values given."""
+    from ray import tune
+
+    for key, values in narrow.items():
+        if key not in space:
+            raise Refused(f"unknown hyperparameter {key!r}; choose from {', '.join(sorted(space))}")
+        if not values:
+            raise Refused(f"hyperparameter {key!r} is narrowed to no value at all; give one or more")
+        space[key] = tune.choice(list(values))
+    return space

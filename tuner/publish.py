@@ -1,0 +1,79 @@
+"""After a sweep: the best checkpoint is tested, goes into its trial's run, and is registered."""
+
+import json
+import os
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from tuner import registry
+from tuner.trial import CHECKPOINT_FOLDER
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from ray.tune import Checkpoint
+
+    from tuner.options import SweepOptions
+    from tuner.tracking import Tracker
+
+PROTOCOL = "tracks"
+
+
+def test(checkpoint: "Checkpoint", options: "SweepOptions", gpus: float) -> tuple[dict[str, dict[str, Any]], int]:
+    """Scores of the checkpoint on each corpus's test split (as dictionaries), and its number of parameters.
+
+    Runs in a process of the cluster with what a trial had: the driver may have no GPU.
+    """
+    task = _test.options(num_cpus=options.cpus_per_trial, num_gpus=gpus)
+    return ray.get(task.remote(checkpoint, sorted(options.corpora), options.shards.resolve(), options.cpus_per_trial))
+
+
+@ray.remote(max_retries=1)
+def _test(
+    checkpoint: "Checkpoint", corpora: list[str], shards: Path, threads: int
+) -> tuple[dict[str, dict[str, Any]], int]:
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    import torch
+
+    from trainables.checkpoint import Checkpoint as Trained
+    from trainables.evaluation import evaluate
+
+    torch.set_num_threads(threads)
+    with checkpoint.as_directory() as folder:
+        trained = Trained.load(Path(folder) / CHECKPOINT_FOLDER)
+    scores = {
+        corpus: evaluate(trained, corpus, shards, split="test", protocol=PROTOCOL).to_dict() for corpus in corpora
+    }
+    return scores, int(trained.parameters)
+
+
+def publish(
+    tracker: "Tracker", trial: str, checkpoint: "Checkpoint", tests: dict[str, dict[str, Any]], facts: dict[str, str]
+) -> registry.Registered | None:
+    """Put checkpoint and scores into the trial's run and register it; None where the tracking store did not take it.
+
+    ``facts`` become the tags of the registered version; the test score there is the mean over corpora.
+    """
+    metric = facts["metric"]
+    tested = fmean(float(score[metric]) for score in tests.values())
+    facts = {**facts, "test": str(tested), "protocol": PROTOCOL, "tests": json.dumps(tests)}
+
+    def write(client: "MlflowClient", runs: dict[str, str]) -> registry.Registered:
+        from mlflow.entities import Metric, RunTag
+
+        run_id, now_ms = runs[trial], int(time.time() * 1000)
+        values = {f"test_{metric}": tested} | {
+            f"test_{metric}.{corpus}": float(score[metric]) for corpus, score in tests.items()
+        }
+        rows = [Metric(name, value, now_ms, 0) for name, value in values.items()]
+        client.log_batch(run_id, metrics=rows, tags=[RunTag("best", "true"), RunTag("test.protocol", PROTOCOL)])
+        client.log_dict(run_id, tests, "test.json")
+        with checkpoint.as_directory() as folder:
+            client.log_artifacts(run_id, str(Path(folder) / CHECKPOINT_FOLDER), CHECKPOINT_FOLDER)
+        name = registry.model_name(facts["corpora"].split("+"), facts["architecture"])
+        return registry.register(client, name, run_id, facts)
+
+    return tracker.ask("the best checkpoint", write)

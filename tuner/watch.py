@@ -1,0 +1,170 @@
+"""What a sweep sees of its trials: a record of each, a line an epoch on standard error, and the tracker's entries."""
+
+import functools
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT
+
+from tuner.tracking import Tracker, first_line
+
+if TYPE_CHECKING:
+    from ray.tune import Checkpoint
+    from ray.tune.experiment import Trial as TuneTrial
+
+_NOT_METRICS = {*AUTO_RESULT_KEYS, *DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT, "epoch"}
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrialRecord:
+    """A trial as far as it has come; ``best`` is the searched metric at its best epoch, whose checkpoint is kept."""
+
+    id: str
+    number: int  # from 1, in the order of starting
+    hyperparameters: dict[str, Any]
+    state: str = "running"  # then "finished", "failed" or "killed"
+    epochs: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    checkpoint: "Checkpoint | None" = None
+    error: str = ""
+    started: float = field(default_factory=time.time)
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What people read."""
+        return f"trial {self.number}"
+
+
+def flat_metrics(result: dict[str, Any]) -> dict[str, float]:
+    """The numbers that the trial reported, without what Ray Tune adds."""
+    return {
+        name: value
+        for name, value in result.items()
+        if name not in _NOT_METRICS and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """An exception in a callback would end the sweep, so it ends here."""
+
+    @functools.wraps(hook)
+    def guarded(*arguments: Any, **named: Any) -> None:
+        try:
+            hook(*arguments, **named)
+        except Exception:
+            logger.exception("the sweep's watcher failed in %s", hook.__name__)
+
+    return guarded
+
+
+class Watcher(tune.Callback):
+    """Follows the trials of a sweep for the person and for the tracking store."""
+
+    def __init__(self, *, metric: str, mode: str, trials: int, max_epochs: int, tracker: Tracker):
+        self.metric, self.mode, self.tracker = metric, mode, tracker
+        self.trials, self.max_epochs = trials, max_epochs
+        self.records: dict[str, TrialRecord] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray Tune writes its callbacks into the sweep's folder, and a tracking URI may hold a password."""
+        return {}
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The trial with the best epoch of all that have not failed."""
+        sign = 1 if self.mode == "max" else -1
+        able = [record for record in self.records.values() if record.best is not None and record.state != "failed"]
+        return max(able, key=lambda record: sign * (record.best or 0.0), default=None)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether trials were killed because the user stopped the sweep."""
+        return any(record.state == "killed" for record in self.records.values())
+
+    @property
+    def words(self) -> str:
+        """The searched metric as people read it: "validation micro F1"."""
+        return self.metric.replace("_", " ").replace(" f1", " F1")
+
+    @_harmless
+    def on_trial_start(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
+        """Open the trial's record and run."""
+        self._record(trial)
+
+    @_harmless
+    def on_trial_result(
+        self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", result: dict[str, Any], **info: Any
+    ) -> None:
+        """Take an epoch; one that comes again is left out."""
+        record = self._record(trial)
+        epoch, value = int(result["epoch"]), float(result[self.metric])
+        if epoch <= record.epochs:
+            return
+        record.epochs = epoch
+        if result.get(SHOULD_CHECKPOINT):
+            record.best, record.best_epoch = value, epoch
+        self.tracker.epoch(record.id, epoch, flat_metrics(result))
+        best = self.best
+        so_far = "" if best is None else f" (best {best.best:.3f})"
+        seconds = result.get("seconds", result["time_this_iter_s"])
+        where = f"{record.name}/{self.trials} epoch {epoch}/{self.max_epochs}"
+        say(f"{where} {self.words} {value:.3f}{so_far} {seconds:.0f} s")
+
+    @_harmless
+    def on_checkpoint(
+        self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", checkpoint: "Checkpoint", **info: Any
+    ) -> None:
+        """Remember where the checkpoint lies; the one before it is gone."""
+        self._record(trial).checkpoint = checkpoint
+
+    @_harmless
+    def on_trial_complete(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
+        """Close the trial's run."""
+        self._end(self._record(trial), "finished", "FINISHED")
+
+    @_harmless
+    def on_trial_error(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
+        """Mark the trial as failed; the sweep goes on."""
+        record = self._record(trial)
+        record.error = cause(trial.get_error())
+        self._end(record, "failed", "FAILED")
+        say(f"{record.name}/{self.trials} failed after {record.epochs} epochs: {record.error}")
+
+    @_harmless
+    def on_experiment_end(self, trials: "list[TuneTrial]", **info: Any) -> None:
+        """Whatever is still running was killed."""
+        for record in self.records.values():
+            if record.state == "running":
+                self._end(record, "killed", "KILLED")
+
+    def _record(self, trial: "TuneTrial") -> TrialRecord:
+        if trial.trial_id not in self.records:
+            record = TrialRecord(trial.trial_id, len(self.records) + 1, dict(trial.config))
+            self.records[record.id] = record
+            self.tracker.start_trial(record.id, record.name, record.hyperparameters)
+        return self.records[trial.trial_id]
+
+    def _end(self, record: TrialRecord, state: str, status: str) -> None:
+        record.state, record.seconds = state, time.time() - record.started
+        self.tracker.end(record.id, status, record.error)
+
+
+def cause(error: BaseException | None) -> str:
+    """The trial's own exception in one line, without Ray's wrapping."""
+    inner = getattr(error, "cause", None) or error
+    while inner is not None and inner.__cause__ is not None:
+        inner = inner.__cause__
+    return first_line(inner)

@@ -1,39 +1,29 @@
 """Ray: a quiet local one, or the cluster that RAY_ADDRESS names."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output tells of failed trials however quiet it should be
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_MAX_LEN_IDENTIFIER": "60",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the tracking store and the checkpoints are the record
 }
-
-
-def quiet_environment() -> None:
-    """Set what Ray reads from the environment; before Ray is imported."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 @contextmanager
 def ray_running() -> Iterator[dict[str, float]]:
-    """Yield the resources of a running Ray; start a local one, and stop it afterwards, where there is none."""
-    quiet_environment()
+    """Yield the resources of a running Ray; where there is none, one is started and stopped afterwards."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     import ray
 
-    if ray.is_initialized():
-        yield ray.cluster_resources()
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+    from data_prep.parts import start_ray
+
+    was_running = ray.is_initialized()
+    start_ray()
     try:
         yield ray.cluster_resources()
     finally:
-        ray.shutdown()
+        if not was_running:
+            ray.shutdown()

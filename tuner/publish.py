@@ -1,7 +1,6 @@
 """After a sweep: the best checkpoint is tested, goes into its trial's run, and is registered."""
 
 import json
-import os
 import time
 from pathlib import Path
 from statistics import fmean
@@ -28,14 +27,14 @@ def test(checkpoint: "Checkpoint", options: "SweepOptions", gpus: float) -> tupl
     Runs in a process of the cluster with what a trial had: the driver may have no GPU.
     """
     task = _test.options(num_cpus=options.cpus_per_trial, num_gpus=gpus)
-    return ray.get(task.remote(checkpoint, sorted(options.corpora), options.shards.resolve(), options.cpus_per_trial))
+    device, threads = "cuda" if gpus else "cpu", options.cpus_per_trial
+    return ray.get(task.remote(checkpoint, sorted(options.corpora), options.shards.resolve(), device, threads))
 
 
 @ray.remote(max_retries=1)
 def _test(
-    checkpoint: "Checkpoint", corpora: list[str], shards: Path, threads: int
+    checkpoint: "Checkpoint", corpora: list[str], shards: Path, device: str, threads: int
 ) -> tuple[dict[str, dict[str, Any]], int]:
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
 
     from trainables.checkpoint import Checkpoint as Trained
@@ -44,9 +43,8 @@ def _test(
     torch.set_num_threads(threads)
     with checkpoint.as_directory() as folder:
         trained = Trained.load(Path(folder) / CHECKPOINT_FOLDER)
-    scores = {
-        corpus: evaluate(trained, corpus, shards, split="test", protocol=PROTOCOL).to_dict() for corpus in corpora
-    }
+    named = {"split": "test", "protocol": PROTOCOL, "device": device}
+    scores = {corpus: evaluate(trained, corpus, shards, **named).to_dict() for corpus in corpora}
     return scores, int(trained.parameters)
 
 

@@ -8,10 +8,13 @@ checkpoint that is kept is the best one, too), as PRUNED when a scheduler stoppe
 import math
 from typing import Any
 
+import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.search.optuna import OptunaSearch
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class SeededSearch(OptunaSearch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import Refused
-from tuner.cluster import quiet_environment, ray_running
+from tuner.cluster import ray_running
 from tuner.options import Plan, SweepOptions, check
 from tuner.registry import Registered
 
@@ -45,7 +45,6 @@ def sweep(options: SweepOptions) -> SweepResult:
     Raises Refused before Ray starts where the options cannot work, SweepFailed where every trial failed, and
     KeyboardInterrupt, after the runs are closed, where the user stopped it.
     """
-    quiet_environment()
     began, plan = time.time(), check(options)
     from trainables.tasks import TASKS
     from tuner.tracking import SWEEP_RUN, Tracker
@@ -81,6 +80,7 @@ def _run(
     """Everything between the opening and the closing of the sweep's run; the fields of the result that it knows."""
     from trainables.config import Settings, TrainingConfig
     from tuner.publish import publish, test
+    from tuner.trial import CHECKPOINT_FOLDER
     from tuner.watch import Watcher, say
 
     gpus, at_once = share(options, resources)
@@ -133,7 +133,7 @@ def _run(
         "metric": task.metric,
         "trials": tuple(watcher.records.values()),
         "best": best,
-        "checkpoint": checkpoint.path,
+        "checkpoint": f"{checkpoint.path}/{CHECKPOINT_FOLDER}",
         "tests": tests,
         "registered": registered,
     }
@@ -181,7 +181,8 @@ def _search(
             name=plan.name,
             storage_path=plan.storage,
             callbacks=[watcher],
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),  # reported for the best epoch so far only
+            # Trials report a checkpoint where an epoch is their best so far, so the last one is the best.
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
             verbose=0,
         ),
     )

@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT
 
 from tuner.tracking import Tracker, first_line
@@ -139,7 +140,7 @@ class Watcher(tune.Callback):
     def on_trial_error(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
         """Mark the trial as failed; the sweep goes on."""
         record = self._record(trial)
-        record.error = cause(trial.get_error())
+        record.error = failure(trial)
         self._end(record, "failed", "FAILED")
         say(f"{record.name}/{self.trials} failed after {record.epochs} epochs: {record.error}")
 
@@ -162,9 +163,13 @@ class Watcher(tune.Callback):
         self.tracker.end(record.id, status, record.error)
 
 
-def cause(error: BaseException | None) -> str:
+def failure(trial: "TuneTrial") -> str:
     """The trial's own exception in one line, without Ray's wrapping."""
-    inner = getattr(error, "cause", None) or error
-    while inner is not None and inner.__cause__ is not None:
-        inner = inner.__cause__
-    return first_line(inner)
+    path = trial.pickled_error_file
+    if path is None or not Path(path).is_file():
+        return "it ended without saying why"
+    error = cloudpickle.loads(Path(path).read_bytes())
+    error = getattr(error, "cause", None) or error
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)

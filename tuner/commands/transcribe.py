@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Transcribe every input; Refused, before anything is written, where two would be written to one file."""
     from data_prep.refused import Refused
-    from trainables.transcription import plot, transcribe, write_midi
+    from trainables.transcription import Transcriber, plot, write_midi
     from tuner.registry import resolve
 
     twice = [stem for stem, times in Counter(path.stem for path in arguments.audio).items() if times > 1]
@@ -31,18 +31,18 @@ def run(arguments: argparse.Namespace) -> None:
         raise Refused(
             f"two inputs are named {twice[0]!r} and would overwrite each other; transcribe them into two folders"
         )
-    checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
+    transcriber = Transcriber(resolve(arguments.checkpoint, arguments.tracking_uri))
     shown = []
     for audio in arguments.audio:
-        transcription = transcribe(checkpoint, audio)
+        transcription = transcriber.transcribe(audio)
         midi, picture = (arguments.out / f"{audio.stem}{ending}" for ending in (".mid", ".png"))
         arguments.out.mkdir(parents=True, exist_ok=True)
-        write_midi(transcription.onsets, midi)
+        write_midi(transcription, midi)
         files = {"audio": str(audio), "midi": str(midi)}
         if arguments.plot:
-            plot(transcription, picture)
+            plot(transcription, picture, title=audio.name)
             files["plot"] = str(picture)
-        shown.append({**files, "onsets": len(transcription.onsets.times_s)})
+        shown.append({**files, "seconds": transcription.seconds, "onsets": len(transcription.onsets)})
         if not arguments.json:
             print(
                 f"{audio}: {shown[-1]['onsets']} onsets in {midi}"

@@ -20,6 +20,7 @@ LEVEL_SPREAD_DB = {
     "cymbals": (-4.0, 4.0),
 }  # (mean, deviation); quiet hats and rides are what real mixes have
 OTHER_SPREAD_DB = (0.0, 2.0)
+QUIETEST_DB, LOUDEST_DB = -12.0, 5.0
 HIT_SPREAD_DB = 0.7
 TUNED_TRACKS, MOST_TUNING = 0.6, 0.04  # share of tracks that are not at the recordings' pitch, and by how much at most
 VELOCITY_JITTER = 5  # for the choice of a recording only: neighbouring layers serve as round robin
@@ -53,7 +54,7 @@ def _draw_track(kit: Kit, rng: np.random.Generator) -> _Track:
         pick, wobble_db = rng.random(), rng.normal(0.0, 1.0)
         if piece in kit.pieces:
             voices[piece] = kit.pieces[piece][int(pick * len(kit.pieces[piece]))]
-            gains[piece] = 10 ** (float(np.clip(by_class[of] + wobble_db, -14, 6)) / 20)
+            gains[piece] = 10 ** (float(np.clip(by_class[of] + wobble_db, QUIETEST_DB, LOUDEST_DB)) / 20)
     tuned, by = rng.random() < TUNED_TRACKS, rng.uniform(-MOST_TUNING, MOST_TUNING)
     return _Track(voices, gains, 1.0 + by if tuned else 1.0)
 

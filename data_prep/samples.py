@@ -8,7 +8,9 @@ import numpy as np
 from data_prep.audio import SAMPLE_RATE_HZ
 
 LONGEST_HIT_S = 6.0
-ATTACK_FRACTION = 0.05  # of the peak of the first quarter second: where a hit is said to begin
+ATTACK_FRACTION, HALF_WAY_FRACTION = 0.05, 0.2  # of the peak of the first quarter second: a hit begins at the first,
+FASTEST_RISE_S = 0.0025  # but no longer than this before the second: what is earlier is a hand, a foot or a room
+QUIETEST_PIECE = 0.16  # of the loudest: some kits leave hi-hats 30 dB below the snare
 LEAD_IN_SAMPLES = 16  # kept before that point, so that the attack does not start with a step
 TAIL_FRACTION = 10 ** (-66 / 20)  # of the peak: what comes after the last sample above it is cut
 FADE_SAMPLES = 441
@@ -55,7 +57,8 @@ def trim_hit(samples: np.ndarray) -> np.ndarray | None:
         return None
     rise = int(np.argmax(level > 0.1 * peak))
     near_peak = float(level[rise : rise + SAMPLE_RATE_HZ // 4].max())
-    attack = int(np.argmax(level > ATTACK_FRACTION * near_peak))
+    half_way = int(np.argmax(level > HALF_WAY_FRACTION * near_peak))
+    attack = max(int(np.argmax(level > ATTACK_FRACTION * near_peak)), half_way - round(FASTEST_RISE_S * SAMPLE_RATE_HZ))
     start = max(0, attack - LEAD_IN_SAMPLES)
     end = len(samples) - int(np.argmax(level[::-1] > TAIL_FRACTION * peak))
     hit = samples[start:end].copy()
@@ -73,7 +76,10 @@ def loudness(layer: Layer, curve: float) -> float:
 
 
 def normalised(pieces: Mapping[str, tuple[Voice, ...]], peak: float = 0.5) -> dict[str, tuple[Voice, ...]]:
-    """The same voices, all scaled by one factor that brings the loudest kick or snare hit, as played, to ``peak``."""
+    """The same voices, scaled by one factor that brings the loudest kick or snare hit, as played, to ``peak``.
+
+    A voice that would be very quiet beside them is raised to 16 dB below.
+    """
     loudest = 0.0
     for wanted in (("kick", "snare"), tuple(pieces)):
         for piece in wanted:
@@ -81,11 +87,10 @@ def normalised(pieces: Mapping[str, tuple[Voice, ...]], peak: float = 0.5) -> di
                 loudest = max(loudest, *(loudness(layer, voice.curve) for layer in voice.layers))
         if loudest > 0:
             break
-    factor = np.float32(peak / loudest)
-    return {
-        piece: tuple(
-            Voice(tuple(Layer(x.low, x.high, x.samples * factor) for x in voice.layers), voice.curve)
-            for voice in voices
-        )
-        for piece, voices in pieces.items()
-    }
+
+    def scaled(voice: Voice) -> Voice:
+        own = max(loudness(layer, voice.curve) for layer in voice.layers)
+        factor = np.float32(peak / min(loudest, own / QUIETEST_PIECE))
+        return Voice(tuple(Layer(x.low, x.high, x.samples * factor) for x in voice.layers), voice.curve)
+
+    return {piece: tuple(scaled(voice) for voice in voices) for piece, voices in pieces.items()}

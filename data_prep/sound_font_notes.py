@@ -34,7 +34,7 @@ from data_prep.sound_fonts import (
 DRUM_NOTE_S = 0.15  # how long a drum key is held, where the recording would loop for ever
 SILENT_DB = 60.0
 FALL_DB = 100.0  # what decay and release times are measured by
-DRUM_CURVE = 1.4  # between a synthesiser's 2, which buries ghost notes, and 1
+DRUM_CURVE = 1.2  # between a synthesiser's 2, which buries ghost notes, and 1
 
 
 def tone(font: SoundFont, zone: Zone, key: int, seconds: float) -> np.ndarray:

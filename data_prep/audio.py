@@ -28,7 +28,7 @@ def read_audio(path: Path) -> np.ndarray:
             blocks = [block.mean(axis=1) for block in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True)]
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise Refused(
-            f"{path} cannot be decoded as audio ({error}); expected wav, flac, ogg or mp3: replace the file or remove it"
+            f"{path} cannot be decoded as audio ({error}); expected wav, flac, ogg or mp3: replace or remove it"
         ) from error
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not len(samples):
@@ -36,7 +36,9 @@ def read_audio(path: Path) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise Refused(f"{path} holds samples that are not finite numbers; convert it again from its source")
     if rate_hz < LOWEST_RATE_HZ:
-        raise Refused(f"{path} has a sample rate of {rate_hz} Hz; expected at least {LOWEST_RATE_HZ} Hz: convert it again")
+        raise Refused(
+            f"{path} has a sample rate of {rate_hz} Hz; expected at least {LOWEST_RATE_HZ} Hz: convert it again"
+        )
     return resample(samples, rate_hz)
 
 

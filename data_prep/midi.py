@@ -1,4 +1,7 @@
-"""Drum notes of a MIDI file: every note-on with velocity above 0 (partitura loses notes struck again before their note-off)."""
+"""Drum notes of a MIDI file: every note-on with velocity above 0.
+
+Read with mido: partitura loses notes that are struck again before their note-off (4.7 % of Groove's).
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +42,9 @@ def read_drum_notes(path: Path) -> Notes:
             if message.type == "note_on" and message.velocity > 0:
                 rows.append((time_s, message.note, message.velocity, message.channel))
     except Exception as error:  # mido raises many kinds on broken bytes
-        raise Refused(f"{path} cannot be read as a MIDI file ({error}); replace it or remove it from the corpus") from error
+        raise Refused(
+            f"{path} cannot be read as a MIDI file ({error}); replace it or remove it from the corpus"
+        ) from error
     if time_s > MAX_SECONDS:
         raise Refused(f"{path} lasts {time_s:.0f} s, longer than a day; its tempo or delta times are damaged")
     if any(row[3] == DRUM_CHANNEL for row in rows):

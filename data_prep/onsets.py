@@ -57,7 +57,7 @@ def onset_frames(times_s: np.ndarray) -> np.ndarray:
 
 
 def target_grid(onsets: Onsets, frames: int, classes: int) -> np.ndarray:
-    """(T, K) uint8 in halves: 2 in the frame nearest to an onset, 1 beside it, 0 elsewhere; what lies outside is left out."""
+    """(T, K) uint8 in halves: 2 in the frame nearest to an onset, 1 beside it, 0 elsewhere; none from outside."""
     grid = np.zeros((frames + 2, classes), np.uint8)  # one spare frame before and after
     at = onset_frames(onsets.times_s) + 1
     inside = (at >= 1) & (at <= frames)

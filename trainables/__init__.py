@@ -1,1 +1,1 @@
-"""Models, tasks, the training loop, metrics, checkpoints, inference, evaluation and transcription. Knows no search library."""
+"""Models, tasks, the training loop, metrics, checkpoints, inference, evaluation and transcription."""

@@ -76,5 +76,3 @@ class TrainingConfig(Config):
     hyperparameters: dict[str, Any]
     settings: Settings = field(default_factory=Settings)
     task: str = "drum_onsets"
-
-

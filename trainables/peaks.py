@@ -11,7 +11,7 @@ from trainables.config import Config
 
 @dataclass(frozen=True)
 class PeakRule(Config):
-    """When a frame is an onset: the maximum of the frames around it, above their mean by ``delta``, at least ``threshold``.
+    """When a frame is an onset: highest of the frames around it, ``delta`` above their mean, at least ``threshold``.
 
     The rule is Vogl et al.'s (ISMIR 2017, section 3.3), the defaults the reference study's.
     """

@@ -14,7 +14,7 @@ CLASS_MAPS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.js
 
 @cache
 def class_map(name: str) -> dict[str, int | None]:
-    """Label (a word, or a MIDI pitch in digits) -> index into DRUM_CLASSES, or None for percussion that is no class of ours."""
+    """Label (a word, or a MIDI pitch in digits) -> index into DRUM_CLASSES, or None for other percussion."""
     assert name in CLASS_MAPS, f"unknown class map {name!r}; choose from {', '.join(CLASS_MAPS)}"
     content = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
     by_label: dict[str, int | None] = {label: DRUM_CLASSES.index(of) for of in DRUM_CLASSES for label in content[of]}

@@ -1,8 +1,8 @@
-"""The corpora: one table, one module each. A corpus module only yields tracks; everything else exists once, elsewhere."""
+"""The corpora: one table, one module each, which only yields tracks; everything else exists once, elsewhere."""
 
 from data_prep.corpora import demo, groove, mdb
 from data_prep.corpora.track import CorpusSource, PrepOptions, Recording, Track
 
-CORPORA = {source.name: source for source in (demo.SOURCE, groove.SOURCE, mdb.SOURCE)}
+CORPORA = {source.name: source for source in (demo.SOURCE, demo.UNSEEN, groove.SOURCE, mdb.SOURCE)}
 
 __all__ = ["CORPORA", "CorpusSource", "PrepOptions", "Recording", "Track"]

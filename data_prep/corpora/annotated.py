@@ -37,7 +37,9 @@ def read_labelled_times(path: Path) -> tuple[list[float], list[str]]:
                 time_s, label = math.nan, ""
             if not math.isfinite(time_s) or time_s < 0:
                 shown = " ".join(words)[:60]
-                raise Refused(f"{path} line {number} is {shown!r}; expected `seconds label`, as in `1.25 SD`: correct the line")
+                raise Refused(
+                    f"{path} line {number} is {shown!r}; expected `seconds label`, as in `1.25 SD`: correct the line"
+                )
             times_s.append(time_s)
             labels.append(label)
     return times_s, labels

@@ -8,15 +8,13 @@ from data_prep.corpora.track import CorpusSource, PrepOptions, Track
 from data_prep.refused import Refused
 
 # The split of the reference study, by track.
-SPLIT_OF = (
-    dict.fromkeys(
-        "Punk CoolJazz Disco SwingJazz Rockabilly Gospel BebopJazz FunkJazz FreeJazz Reggae LatinJazz Britpop FusionJazz "
-        "Shadows 80sRock".split(),
-        "train",
-    )
-    | dict.fromkeys("Beatles Grunge Zeppelin ModalJazz".split(), "validation")
-    | dict.fromkeys("Country1 SpeedMetal Rock Hendrix".split(), "test")
+TRAIN = (
+    *("Punk", "CoolJazz", "Disco", "SwingJazz", "Rockabilly", "Gospel", "BebopJazz", "FunkJazz", "FreeJazz", "Reggae"),
+    *("LatinJazz", "Britpop", "FusionJazz", "Shadows", "80sRock"),
 )
+VALIDATION = ("Beatles", "Grunge", "Zeppelin", "ModalJazz")
+TEST = ("Country1", "SpeedMetal", "Rock", "Hendrix")
+SPLIT_OF = dict.fromkeys(TRAIN, "train") | dict.fromkeys(VALIDATION, "validation") | dict.fromkeys(TEST, "test")
 
 
 def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
@@ -25,7 +23,7 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     annotations = sorted((source / "annotations" / "subclass").glob("MusicDelta_*_subclass.txt"))
     if not annotations:
         raise Refused(
-            f"{source} is not MDB Drums: found no annotations/subclass/MusicDelta_*_subclass.txt there; give its top folder"
+            f"{source} is not MDB Drums: it has no annotations/subclass/MusicDelta_*_subclass.txt; give the top folder"
         )
     for annotation in annotations:
         name = annotation.name.removeprefix("MusicDelta_").removesuffix("_subclass.txt")

@@ -34,7 +34,7 @@ MODELS = {
 
 
 def build_model(architecture: str, hyperparameters: dict[str, Any], bands: int) -> nn.Module:
-    """A model (B, T, F) -> (B, T, D) with the attribute ``features`` = D; Refused on an unknown name or hyperparameter."""
+    """A model (B, T, F) -> (B, T, D) with ``features`` = D; Refused on an unknown name or hyperparameter."""
     if architecture not in MODELS:
         raise Refused(f"unknown architecture {architecture!r}; choose from {', '.join(sorted(MODELS))}")
     family = MODELS[architecture]

@@ -33,7 +33,7 @@ class Convolutions(nn.Module):
         channels = (1, *CHANNELS[:blocks])
         self.blocks = nn.Sequential(*map(ConvolutionBlock, channels[:-1], channels[1:]))
         self.features = channels[-1] * (bands // POOLED_BANDS**blocks)
-        self.blocks.to(memory_format=torch.channels_last)
+        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, bands: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, D)."""
@@ -57,7 +57,7 @@ class Recurrence(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Pre-norm self-attention and a GELU feed-forward of four times the width (Vaswani et al. 2017): (B, T, D) -> (B, T, D)."""
+    """Pre-norm self-attention and a GELU feed-forward of four times the width: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

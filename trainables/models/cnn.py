@@ -1,6 +1,7 @@
 """CNN: convolution blocks, then dense layers a frame."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ class Cnn(nn.Module):
         super().__init__()
         self.over_bands = Convolutions(config.convolutions, bands)
         widths = [self.over_bands.features] + [config.hidden] * config.layers
-        dense = [layer for d, e in zip(widths[:-1], widths[1:], strict=True) for layer in (nn.Linear(d, e), nn.ReLU())]
+        dense = [layer for d, e in pairwise(widths) for layer in (nn.Linear(d, e), nn.ReLU())]
         self.per_frame = nn.Sequential(*dense)
         self.features = config.hidden
 

@@ -1,0 +1,86 @@
+"""Groove MIDI Dataset (Gillick et al., ICML 2019): human drummers on an electronic kit; rendered, since audio is not kept.
+
+The data set's own splits. They share drummers but no performance; kits and accompaniment are disjoint as well.
+"""
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.corpora.rendered import MidiExcerpt, Rendering, seed_of
+from data_prep.corpora.track import CorpusSource, PrepOptions, Track
+from data_prep.kit_splits import kits_by_split
+from data_prep.refused import Refused
+from data_prep.shards import SPLITS
+
+TABLE = "info.csv"
+COLUMNS = ("id", "midi_filename", "duration", "split")
+# Training performances are cut, so that one long take is heard on several kits.
+EXCERPT_S = 30.0
+
+
+def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
+    """Whole performances, those for training in excerpts; ``options.hours`` takes a seeded part of each split alike."""
+    assert source is not None
+    rows = read_table(source / TABLE)
+    share = 1.0 if options.hours is None else options.hours * 3600 / sum(float(row["duration"]) for row in rows)
+    kits = kits_by_split(options.kits)
+    for split in SPLITS:
+        of_split = [row for row in rows if row["split"] == split]
+        for row in part_of(of_split, share, seed_of(options.seed, split)):
+            seconds, path = float(row["duration"]), source / row["midi_filename"]
+            pieces = max(1, round(seconds / EXCERPT_S)) if split == "train" else 1
+            for piece in range(pieces):
+                length_s = seconds / pieces if pieces > 1 else math.inf
+                name = row["id"] if pieces == 1 else f"{row['id']}+{piece}"
+                seed = seed_of(options.seed, name)
+                excerpt = MidiExcerpt(path, piece * seconds / pieces, length_s)
+                recording = Rendering(excerpt, "roland", kits[split], split, options.accompaniment, seed)
+                yield Track(name, split, row["id"], recording, seconds / pieces)
+
+
+def part_of(rows: list[dict[str, str]], share: float, seed: int) -> list[dict[str, str]]:
+    """Performances drawn until they last ``share`` of all together, at least one."""
+    wanted_s = share * sum(float(row["duration"]) for row in rows)
+    taken, taken_s = [], 0.0
+    for index in np.random.default_rng(seed).permutation(len(rows)):
+        if taken_s >= wanted_s and taken:
+            break
+        taken.append(rows[index])
+        taken_s += float(rows[index]["duration"])
+    return taken
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of info.csv; Refused where it is missing, lacks a column, or holds a value that makes no sense."""
+    if not path.is_file():
+        raise Refused(f"no {path}: expected the top folder of the Groove MIDI Dataset, which holds {TABLE}; check --source")
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, start=2):
+        try:
+            fits = row["split"] in SPLITS and 0 < float(row["duration"]) < math.inf and row["id"] and row["midi_filename"]
+            inside = not Path(row["midi_filename"] or "").is_absolute() and ".." not in Path(row["midi_filename"]).parts
+        except (KeyError, TypeError, ValueError):
+            fits = inside = False
+        if not fits or not inside:
+            raise Refused(
+                f"{path} line {number} does not describe a performance; expected {', '.join(COLUMNS)} with a split of "
+                f"{', '.join(SPLITS)}: restore the file from the data set"
+            )
+    if not rows:
+        raise Refused(f"{path} lists no performance; restore the file from the data set")
+    return rows
+
+
+SOURCE = CorpusSource(
+    name="groove",
+    title="Groove MIDI Dataset, rendered",
+    licence="CC BY 4.0",
+    needs_source=True,
+    rendered=True,
+    tracks=tracks,
+)

@@ -1,0 +1,98 @@
+"""Performances without audio: rendered inside the preparation job, by kits and with accompaniment of their split."""
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from data_prep.accompaniment import load_accompaniments
+from data_prep.augment import augment
+from data_prep.classes import to_classes
+from data_prep.kit_splits import draw_kit
+from data_prep.kits import KitRef, load_kit
+from data_prep.midi import Notes, read_drum_notes
+from data_prep.onsets import Onsets
+from data_prep.refused import Refused
+from data_prep.render import render_drums
+
+MIXED_SHARE = 0.7  # of the tracks have accompaniment under their drums
+TAIL_S = 1.0  # the last hits ring on
+
+
+def seed_of(*words: object) -> int:
+    """A seed that the same words always give, on every machine."""
+    return zlib.crc32("\n".join(map(str, words)).encode())
+
+
+class Performance(Protocol):
+    """Drum notes from somewhere."""
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files they are read from."""
+        ...
+
+    def notes(self) -> Notes:
+        """The notes; Refused where they cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class MidiExcerpt:
+    """The notes of a MIDI file from ``start_s`` on, for at most ``seconds``."""
+
+    path: Path
+    start_s: float = 0.0
+    seconds: float = float("inf")
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The MIDI file."""
+        return (self.path,)
+
+    def notes(self) -> Notes:
+        """The notes, their times from the excerpt's start."""
+        whole = read_drum_notes(self.path)
+        inside = (whole.times_s >= self.start_s) & (whole.times_s < self.start_s + self.seconds)
+        return Notes(whole.times_s[inside] - self.start_s, whole.pitches[inside], whole.velocities[inside])
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A performance on one of the kits, with accompaniment in most cases; all drawn from the seed."""
+
+    performance: Performance
+    vocabulary: str
+    kits: tuple[KitRef, ...]
+    split: str
+    accompaniment: Path | None
+    seed: int
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files of the performance."""
+        return self.performance.sources
+
+    def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
+        """Samples, the onsets that sound, and what was left out: unknown pitches, pieces the kit lacks."""
+        notes = self.performance.notes()
+        if not len(notes):
+            raise Refused(f"{self._named()} has no drum note with velocity above 0; remove it from the corpus")
+        rng = np.random.default_rng(self.seed)
+        classes, unknown = to_classes(notes.pitches.tolist(), self.vocabulary)
+        seconds = float(notes.times_s[-1]) + TAIL_S
+        rendered = render_drums(notes, load_kit(draw_kit(self.kits, rng)), seed=self.seed, seconds=seconds)
+        accompaniment = None
+        if rng.random() < MIXED_SHARE:
+            accompaniment = load_accompaniments(self.accompaniment).excerpt(self.split, seconds, self.seed)
+        kept = rendered.sounded & (classes >= 0)
+        onsets = Onsets.of(notes.times_s[kept], classes[kept], notes.velocities[kept] / 127)
+        left_out = Counter({f"unknown pitch {pitch}": count for pitch, count in unknown.items()})
+        left_out["notes that the kit has no piece for"] = int((~rendered.sounded).sum())
+        return augment(rendered.samples, accompaniment, seed=self.seed), onsets, left_out
+
+    def _named(self) -> str:
+        return str(self.sources[0]) if self.sources else str(self.performance)

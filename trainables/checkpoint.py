@@ -1,0 +1,111 @@
+"""Checkpoints: a folder with the weights (safetensors) and everything that made them (config.json)."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data_prep.files import write_atomically
+from data_prep.refused import Refused
+from data_prep.spectrogram import FEATURES
+from trainables.config import TrainingConfig
+from trainables.network import Network
+from trainables.peaks import PeakRule
+from trainables.tasks import find_task
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network: weights, the configuration that made it, and what is needed to run it on any recording."""
+
+    config: TrainingConfig
+    classes: tuple[str, ...]
+    features: str
+    bands: int
+    weights: dict[str, Tensor]
+    epoch: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    peak_rule: PeakRule = field(default_factory=PeakRule)
+
+    def network(self) -> Network:
+        """The network with these weights, ready for inference."""
+        network = self._empty()
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def _empty(self) -> Network:
+        task = find_task(self.config.task)
+        return Network(
+            task, self.config.architecture, self.config.hyperparameters, bands=self.bands, classes=len(self.classes)
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters."""
+        with torch.device("meta"):
+            return self._empty().parameter_count
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder`` whole or not at all; an older checkpoint there is replaced."""
+        content = {
+            "format": FORMAT,
+            "config": self.config.to_dict(),
+            "classes": list(self.classes),
+            "features": self.features,
+            "bands": self.bands,
+            "epoch": self.epoch,
+            "metrics": self.metrics,
+            "peak_rule": asdict(self.peak_rule),
+        }
+        with write_atomically(folder) as temporary:
+            temporary.mkdir()
+            save_file({name: value.contiguous() for name, value in self.weights.items()}, temporary / WEIGHTS)
+            (temporary / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Checkpoint":
+        """Read a checkpoint folder; Refused where a file is missing or damaged, or the front end is another."""
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise Refused(
+                    f"{folder} is no checkpoint: it lacks {name}; a checkpoint is {CONFIG} and {WEIGHTS}: make one "
+                    "with `mirtune pull CORPUS/ARCHITECTURE --out DIR`"
+                )
+        try:
+            content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            weights = load_file(folder / WEIGHTS)
+            if content.pop("format") != FORMAT:
+                raise Refused(f"{folder / CONFIG} is not of format {FORMAT}; pull it again with this version")
+            config = TrainingConfig.from_dict(content.pop("config"))
+            rule = PeakRule.from_dict(content.pop("peak_rule"))
+            classes = tuple(content.pop("classes"))
+            checkpoint = cls(config=config, peak_rule=rule, classes=classes, weights=weights, **content)
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            if isinstance(error, Refused):
+                raise
+            raise Refused(f"the checkpoint {folder} is damaged ({error}); pull it again") from error
+        if checkpoint.features != FEATURES:
+            raise Refused(
+                f"{folder} was trained on features {checkpoint.features!r}; expected {FEATURES!r}: train it anew"
+            )
+        checkpoint._check_weights(folder)
+        return checkpoint
+
+    def _check_weights(self, folder: Path) -> None:
+        with torch.device("meta"):
+            expected = {name: tuple(value.shape) for name, value in self._empty().state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in self.weights.items()}
+        if expected != found:
+            name = next(iter(dict(expected.items() ^ found.items())))
+            raise Refused(
+                f"the weights in {folder / WEIGHTS} do not fit {CONFIG}: {name!r} is {found.get(name, 'missing')}, not "
+                f"{expected.get(name, 'nothing')}; pull the checkpoint again"
+            )

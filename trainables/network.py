@@ -1,0 +1,51 @@
+"""The whole network: standardised bands through a model to a task's logits. B batch, T frames, F bands, K classes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models import build_model
+from trainables.tasks import Task
+
+
+class Network(nn.Module):
+    """(B, T, F) bands -> (B, T, K) logits; its buffers hold the training corpora's mean and deviation."""
+
+    def __init__(
+        self, task: Task, architecture: str, hyperparameters: dict[str, Any], *, bands: int, classes: int,
+        mean: float = 0.0, deviation: float = 1.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.model = build_model(architecture, hyperparameters, bands)
+        self.head = task.head(self.model.features, classes)  # type: ignore[arg-type]
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """(B, T, F) float16 or float32 -> (B, T, K)."""
+        return self.head(self.model((bands.float() - self.mean) / self.deviation))  # type: ignore[operator]
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable parameters."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is fast there: GPUs from Ampere on, processors with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Autocast to bf16 for "bf16", or for "auto" where the device has units for it; switched off for "fp32"."""
+    if precision == "auto":
+        precision = "bf16" if has_bf16_units(device) else "fp32"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

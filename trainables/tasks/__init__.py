@@ -1,0 +1,64 @@
+"""The tasks: one table of frozen records. The loop, the search and the reports read a task's record and know no more.
+
+B batch, T frames, K classes, D features.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from data_prep.refused import Refused
+from trainables.peaks import PeakRule
+from trainables.tasks import drum_onsets
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned.
+
+    targets: the kind of targets a corpus's manifest must promise. head(D, K): features to logits.
+    class_weights(rates (K,)): from how often each class occurs. loss(logits, targets, weights or None): a mean.
+    score(activations a track, targets a track, classes, rule): flat metrics of whole tracks. metric: the one that
+    selects checkpoints and that a search optimises, in the direction ``mode``.
+    """
+
+    name: str
+    title: str
+    targets: str
+    head: Callable[[int, int], nn.Module]
+    class_weights: Callable[[np.ndarray], np.ndarray]
+    loss: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    score: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[str], PeakRule], dict[str, float]]
+    metric: str
+    mode: Literal["max", "min"]
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether a value of the metric beats another; anything beats None, NaN beats nothing."""
+        if than is None:
+            return value == value
+        return value > than if self.mode == "max" else value < than
+
+
+TASKS = {
+    "drum_onsets": Task(
+        name="drum_onsets",
+        title="drum onsets",
+        targets="onsets",
+        head=nn.Linear,
+        class_weights=drum_onsets.infrequency_weights,
+        loss=drum_onsets.loss,
+        score=drum_onsets.score,
+        metric="micro_f1",
+        mode="max",
+    )
+}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name; Refused where there is none."""
+    if name not in TASKS:
+        raise Refused(f"unknown task {name!r}; choose from {', '.join(sorted(TASKS))}")
+    return TASKS[name]

@@ -64,7 +64,8 @@ def tone(font: SoundFont, zone: Zone, key: int, seconds: float) -> np.ndarray:
     positions = start + np.arange(count) * ratio
     if looped:
         beyond = int(np.searchsorted(positions, loop_end))
-        positions[beyond:] = loop_start + (positions[beyond:] - loop_start) % (loop_end - loop_start)
+        length = loop_end - loop_start
+        positions[beyond:] -= length * np.floor((positions[beyond:] - loop_start) / length)
     below = positions.astype(np.int64)
     fraction = (positions - below).astype(np.float32)
     low = samples[below]

@@ -43,8 +43,8 @@ class _Entry:
 class Tracker:
     """The runs of one sweep. Its methods return at once and never raise; `close` says what could not be written."""
 
-    def __init__(self, uri: str, sweep: str, tags: Mapping[str, str], patience_s: float = SECONDS_TO_WAIT_AT_END):
-        self.uri, self.sweep, self.patience_s = uri, sweep, patience_s
+    def __init__(self, uri: str, sweep: str, tags: Mapping[str, str]):
+        self.uri, self.sweep, self.patience_s = uri, sweep, SECONDS_TO_WAIT_AT_END
         self.lost: list[str] = []  # what could not be written
         self.error: Exception | None = None  # and why, the latest time
         self._tags = {**tags, **store.code_version(), "sweep": sweep}
@@ -77,8 +77,10 @@ class Tracker:
 
         self._put("metrics of an epoch", write)
 
-    def end(self, trial: str, status: str, reason: str = "") -> None:
-        """Close a run as FINISHED, FAILED or KILLED, with the reason as its tag."""
+    def end(self, trial: str, status: str, *, reason: str = "", summary: Mapping[str, float] | None = None) -> None:
+        """Close a run as FINISHED, FAILED or KILLED, with the reason as its tag and metrics that sum it up."""
+        if summary:
+            self.epoch(trial, 0, summary)
         end_ms = int(time.time() * 1000)
 
         def write(client: "MlflowClient") -> None:

@@ -92,8 +92,8 @@ class Watcher(tune.Callback):
 
     @property
     def interrupted(self) -> bool:
-        """Whether trials were killed because the user stopped the sweep."""
-        return any(record.state == "killed" for record in self.records.values())
+        """Whether the user stopped the sweep: trials were killed, or never begun."""
+        return len(self.records) < self.trials or any(record.state == "killed" for record in self.records.values())
 
     @property
     def words(self) -> str:
@@ -160,7 +160,8 @@ class Watcher(tune.Callback):
 
     def _end(self, record: TrialRecord, state: str, status: str) -> None:
         record.state, record.seconds = state, time.time() - record.started
-        self.tracker.end(record.id, status, record.error)
+        summary = {} if record.best is None else {f"best_{self.metric}": record.best, "best_epoch": record.best_epoch}
+        self.tracker.end(record.id, status, reason=record.error, summary=summary)
 
 
 def failure(trial: "TuneTrial") -> str:

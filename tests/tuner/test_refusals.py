@@ -1,0 +1,106 @@
+"""What a sweep and its commands refuse: one sentence, exit status 2, nothing started."""
+
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from data_prep.refused import Refused
+from tuner.cli import main
+from tuner.options import SweepOptions, check
+from tuner.sweep import share
+
+
+@pytest.fixture
+def options(shards, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    return SweepOptions(("hits",), "rnn", shards=shards, tracking_uri=uri, storage=str(tmp_path / "sweeps"))
+
+
+REFUSALS = [
+    ({"corpora": ("nope",)}, r"unknown corpus 'nope'; choose from .*hits"),
+    ({"corpora": ("mdb",)}, r"corpus 'mdb' is not prepared.* run `mirtune prep mdb"),
+    ({"corpora": ("hits", "hits")}, "each once"),
+    ({"corpora": ()}, "name at least one"),
+    ({"architecture": "gan"}, "unknown architecture 'gan'; choose from cnn, conv_transformer, crnn, rnn, vit"),
+    ({"scheduler": "luck"}, "unknown scheduler 'luck'; choose from asha, none"),
+    ({"task": "beats"}, "unknown task 'beats'; choose from drum_onsets"),
+    ({"trials": 0}, "0 trials does nothing; ask for 1 or more"),
+    ({"max_epochs": 0}, "0 epochs does nothing"),
+    ({"cpus_per_trial": 0}, "0 CPUs per trial"),
+    ({"batch_size": 0}, "batch of 0 windows"),
+    ({"name": "a/b"}, "cannot be a sweep's name"),
+    ({"tracking_uri": "file:///tmp/runs"}, r"tracking URI 'file:///tmp/runs' is not one .* expected sqlite:///PATH"),
+    ({"narrow": {"depth": (1,)}}, "unknown hyperparameter 'depth'; choose from hidden, layers"),
+    ({"narrow": {"hidden": ()}}, "no value at all"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), REFUSALS)
+def test_a_sweep_refuses(options, change, sentence):
+    with pytest.raises(Refused, match=sentence):
+        check(replace(options, **change))
+
+
+def test_a_name_that_is_used_is_refused(options, tmp_path):
+    (tmp_path / "sweeps" / "mine").mkdir(parents=True)
+    for storage in (options.storage, f"file://{options.storage}"):
+        with pytest.raises(Refused, match=r"there is a sweep named 'mine' in .* choose another --name"):
+            check(replace(options, name="mine", storage=storage))
+    assert check(replace(options, name="yours")).name == "yours"
+
+
+def test_a_damaged_shard_is_refused(options, tmp_path):
+    shutil.copytree(options.shards, tmp_path / "shards")
+    shard = next((tmp_path / "shards" / "hits").glob("*.arrow"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(Refused, match=r"\.arrow is damaged: its checksum .* run `mirtune prep hits"):
+        check(replace(options, shards=tmp_path / "shards"))
+
+
+def test_a_trial_that_no_cluster_can_hold_is_refused(options):
+    with pytest.raises(Refused, match="a trial wants 1 CPUs and 2 GPUs and the cluster has 2 and 1"):
+        share(replace(options, gpus_per_trial=2.0), {"CPU": 2.0, "GPU": 1.0})
+
+
+COMMANDS = [
+    ("sweep --corpus nope --architecture rnn --trials 1", "unknown corpus 'nope'"),
+    ("sweep --corpus hits --architecture gan --trials 1", "unknown architecture 'gan'"),
+    ("sweep --corpus hits --architecture rnn --trials 0", "0 trials does nothing"),
+    ("sweep --corpus mdb --architecture rnn --trials 1", "not prepared"),
+    ("pull hits/rnn --out best", "no model 'hits/rnn' is registered in .* run `mirtune sweep` first"),
+    ("pull hits --out best", "'hits' is not the name of a registered model; expected CORPUS/ARCHITECTURE"),
+    ("pull hits/rnn --out shards", "shards exists and is not an earlier pull"),
+    ("evaluate hits/rnn --on hits", "no model 'hits/rnn' is registered"),
+    ("evaluate empty --on hits", "empty is no checkpoint: it lacks config.json"),
+    ("evaluate hits/rnn --on nope", "unknown corpus 'nope'"),
+    ("transcribe a/x.wav b/x.wav --checkpoint hits/rnn --out midi", "two inputs are named 'x'"),
+    ("leaderboard --tracking-uri mlruns", "tracking URI 'mlruns'"),
+    ("prep hits --hours 0", "--hours 0: expected a number above 0"),
+    ("prep hits --workers 0", "--workers 0: expected 1 or more"),
+    ("prep nope", "unknown corpus 'nope'"),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), COMMANDS)
+def test_a_command_refuses_with_status_2_and_one_sentence(line, sentence, shards, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shards").symlink_to(shards)
+    (tmp_path / "empty").mkdir()
+    assert main(line.split()) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("mirtune: ")
+    assert output.err.count("\n") == 1
+    assert re.search(sentence, output.err), output.err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("line", ["", "dance", "sweep --corpus hits", "sweep --corpus hits --narrow hidden --trials 1"])
+def test_a_wrong_command_line_exits_with_2(line, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(line.split())
+    assert exit.value.code == 2

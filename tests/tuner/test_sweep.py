@@ -1,0 +1,96 @@
+"""A sweep on a real Ray and a real SQLite store: failures are marked, the best is tested and registered."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tuner import tracking
+from tuner.options import check
+from tuner.sweep import SweepFailed, share, sweep
+from tuner.tracking import SWEEP_RUN
+
+
+@pytest.fixture(scope="module")
+def runs(swept):
+    client = MlflowClient(swept.tracking_uri)
+    experiment = client.get_experiment_by_name("mirtune")
+    found = client.search_runs([experiment.experiment_id], "tags.sweep = 'first'")
+    return {run.info.run_name if run.data.tags["trial"] != SWEEP_RUN else SWEEP_RUN: run for run in found}
+
+
+def test_trials_that_raise_or_go_nan_are_failed_and_the_sweep_goes_on(swept):
+    states = {record.number: record.state for record in swept.result.trials}
+    assert sorted(states.values()) == ["failed", "failed", "finished", "finished"]
+    errors = " ".join(record.error for record in swept.result.trials)
+    assert "FloatingPointError: the training loss became nan" in errors
+    assert "zither" in errors
+
+
+def test_the_best_trial_is_the_one_with_the_best_epoch(swept):
+    finished = [record for record in swept.result.trials if record.state == "finished"]
+    assert swept.result.best.best == max(record.best for record in finished)
+    assert (Path(swept.result.checkpoint) / "model.safetensors").is_file()
+
+
+def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):
+    parent = runs[SWEEP_RUN]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["trials"] == "4"
+    for record in swept.result.trials:
+        run = runs[record.name]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == {"finished": "FINISHED", "failed": "FAILED"}[record.state]
+        assert run.data.params["hidden"] == "16"
+        assert record.state == "finished" or run.data.tags["reason"] == record.error
+
+
+def test_every_run_says_which_data_and_code(swept, shards, runs):
+    checksum = check(replace(swept.options, name="other")).checksums["hits"]
+    for run in runs.values():
+        assert run.data.tags["manifest.hits"] == checksum
+        assert {"version.mirtune", "version.torch", "version.python"} <= set(run.data.tags)
+
+
+def test_metrics_stand_at_their_epoch(swept, runs):
+    client = MlflowClient(swept.tracking_uri)
+    history = client.get_metric_history(runs[swept.result.best.name].info.run_id, "validation_micro_f1")
+    assert [point.step for point in history] == [1, 2]
+    assert max(point.value for point in history) == swept.result.best.best
+
+
+def test_the_best_run_has_the_checkpoint_and_the_test_score(swept, runs):
+    run = runs[swept.result.best.name]
+    client = MlflowClient(swept.tracking_uri)
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"checkpoint", "test.json"}
+    assert run.data.metrics["test_micro_f1"] == swept.result.tests["hits"]["micro_f1"]
+    assert run.info.artifact_uri.startswith((swept.folder / "results" / "artifacts").as_uri())
+
+
+def test_where_every_trial_fails_the_first_error_is_told(swept, ray):
+    options = replace(swept.options, name="failing", trials=1, narrow={"unit": ("zither",)})
+    with pytest.raises(SweepFailed, match=r"all 1 trials of sweep failing failed; the first said: .*zither"):
+        sweep(options)
+    client = MlflowClient(swept.tracking_uri)
+    found = client.search_runs([client.get_experiment_by_name("mirtune").experiment_id], "tags.sweep = 'failing'")
+    assert [run.info.status for run in found] == ["FAILED", "FAILED"]
+
+
+def test_an_absent_store_does_not_break_a_sweep_and_is_told(swept, ray, monkeypatch, capsys):
+    monkeypatch.setattr(tracking, "SECONDS_TO_WAIT_AT_END", 1.0)
+    options = replace(swept.options, name="alone", trials=1, max_epochs=1, tracking_uri="http://127.0.0.1:9")
+    result = sweep(replace(options, narrow={**options.narrow, "unit": ("gru",), "learning_rate": (0.01,)}))
+    assert result.registered is None
+    assert result.tests["hits"]["protocol"] == "tracks"
+    assert (Path(result.checkpoint) / "config.json").is_file()
+    assert "did not take" in result.warning
+    assert result.warning in capsys.readouterr().err
+
+
+def test_trials_share_the_cluster(swept):
+    options = replace(swept.options, trials=8, gpus_per_trial=None, cpus_per_trial=1)
+    assert share(options, {"CPU": 2.0}) == (0, 2)
+    assert share(options, {"CPU": 16.0, "GPU": 2.0}) == (1, 2)
+    assert share(replace(options, gpus_per_trial=0.25), {"CPU": 16.0, "GPU": 1.0}) == (0.25, 4)
+    assert share(replace(options, trials=1), {"CPU": 16.0}) == (0, 1)

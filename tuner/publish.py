@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from tuner import registry
+from tuner.tracking import SWEEP_RUN
 from tuner.trial import CHECKPOINT_FOLDER
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def publish(
             f"test_{metric}.{corpus}": float(score[metric]) for corpus, score in tests.items()
         }
         rows = [Metric(name, value, now_ms, 0) for name, value in values.items()]
-        client.log_batch(run_id, metrics=rows, tags=[RunTag("best", "true"), RunTag("test.protocol", PROTOCOL)])
+        protocol = RunTag("test.protocol", PROTOCOL)
+        client.log_batch(run_id, metrics=rows, tags=[RunTag("best", "true"), protocol])
+        rows.append(Metric(f"best_validation_{metric}", float(facts["validation"]), now_ms, 0))
+        client.log_batch(runs[SWEEP_RUN], metrics=rows, tags=[RunTag("best.trial", run_id), protocol])
         client.log_dict(run_id, tests, "test.json")
         with checkpoint.as_directory() as folder:
             client.log_artifacts(run_id, str(Path(folder) / CHECKPOINT_FOLDER), CHECKPOINT_FOLDER)

@@ -47,8 +47,7 @@ def sweep(options: SweepOptions) -> SweepResult:
     """
     began, plan = time.time(), check(options)
     from trainables.tasks import TASKS
-    from tuner.tracking import SWEEP_RUN, Tracker
-    from tuner.watch import say
+    from tuner.tracking import SWEEP_RUN, Tracker, say
 
     tags = {"corpora": "+".join(sorted(options.corpora)), "architecture": options.architecture, "task": options.task}
     tags |= {f"manifest.{corpus}": checksum for corpus, checksum in plan.checksums.items()}
@@ -80,8 +79,9 @@ def _run(
     """Everything between the opening and the closing of the sweep's run; the fields of the result that it knows."""
     from trainables.config import Settings, TrainingConfig
     from tuner.publish import publish, test
+    from tuner.tracking import say
     from tuner.trial import CHECKPOINT_FOLDER
-    from tuner.watch import Watcher, say
+    from tuner.watch import Watcher
 
     gpus, at_once = share(options, resources)
     batch = options.batch_size or (BATCH_ON_GPU if gpus else BATCH_ON_CPU)

@@ -6,6 +6,7 @@ be written waits and is tried again; what is left when the sweep ends is counted
 
 import math
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -53,6 +54,7 @@ class Tracker:
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._deadline = math.inf
+        self._answers = True  # whether the store took the latest entry that was offered
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
         self._thread.start()
 
@@ -131,24 +133,29 @@ class Tracker:
 
     def _write(self, entry: _Entry) -> None:
         pause_s = 0.5
-        while True:
+        while self._answers or time.monotonic() < self._deadline:
             try:
                 if self._client is None:
                     self._client = store.connect(self.uri)
-                entry.done.set_result(entry.write(self._client))
+                result = entry.write(self._client)
+                self._answers = True
+                entry.done.set_result(result)
                 return
             except Exception as error:
                 self.error = error
-                if is_final(error) or time.monotonic() + pause_s > self._deadline:
-                    self.lost.append(entry.what)
-                    entry.done.set_exception(error)
-                    return
+                was_there, self._answers = self._answers, is_final(error)
+                if self._answers:
+                    break
+                if was_there:
+                    say(f"the tracking store {safe(self.uri)} does not answer ({first_line(error)}); reports wait")
             # Woken when the sweep ends, so that a long pause does not eat the time that is left.
             if self._closing.is_set():
                 time.sleep(min(pause_s, 1.0))
             else:
                 self._closing.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        self.lost.append(entry.what)
+        entry.done.set_exception(self.error or RuntimeError("given up"))
 
     def _start(self, client: "MlflowClient", trial: str, name: str, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -183,6 +190,11 @@ def first_line(error: BaseException | None) -> str:
     """Kind and first line of an error's text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def safe(uri: str) -> str:

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import cloudpickle, tune
 from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT
 
-from tuner.tracking import Tracker, first_line
+from tuner.tracking import Tracker, first_line, say
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -51,11 +50,6 @@ def flat_metrics(result: dict[str, Any]) -> dict[str, float]:
         for name, value in result.items()
         if name not in _NOT_METRICS and isinstance(value, int | float) and not isinstance(value, bool)
     }
-
-
-def say(text: str) -> None:
-    """One line on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _harmless(hook: Callable[..., None]) -> Callable[..., None]:

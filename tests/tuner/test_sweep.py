@@ -38,6 +38,7 @@ def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):
     parent = runs[SWEEP_RUN]
     assert parent.info.status == "FINISHED"
     assert parent.data.params["trials"] == "4"
+    assert parent.data.metrics["best_validation_micro_f1"] == swept.result.best.best
     for record in swept.result.trials:
         run = runs[record.name]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id

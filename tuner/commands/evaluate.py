@@ -26,12 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print scores: in JSON one object for one corpus, a list of them for several."""
+    from data_prep.shards import Corpus
     from trainables.evaluation import evaluate
     from tuner.options import refuse_unknown
     from tuner.registry import resolve
 
     for corpus in arguments.on:
         refuse_unknown(corpus, arguments.shards)
+        Corpus.open(arguments.shards / corpus, verify=True)
     checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
     named = {"split": arguments.split, "protocol": arguments.protocol}
     scores = [evaluate(checkpoint, corpus, arguments.shards, **named).to_dict() for corpus in arguments.on]

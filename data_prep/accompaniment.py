@@ -8,6 +8,7 @@ stored.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,7 @@ def _stretch(notes: MelodicNotes, seconds: float, rng: np.random.Generator) -> M
     return found
 
 
+@lru_cache(maxsize=4)
 def load_accompaniments(folder: Path | None) -> Accompaniments:
     """The General MIDI files at or below a folder, each in one split for good; without a folder, made-up music
     everywhere.

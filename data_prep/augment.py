@@ -11,9 +11,9 @@ from scipy.signal import sosfilt
 
 from data_prep.samples import SAMPLE_RATE_HZ
 
-# numbers: evidence.md, 'Rendering', and the second trial on renders (high shelf -14..+1 dB)
+# numbers: evidence.md, 'Rendering'; the high shelf so that mixes have MDB's mean band energies within 4 dB
 LOW_SHELF_DB, LOW_SHELF_HZ = (-5.0, 5.0), (80.0, 250.0)
-HIGH_SHELF_DB, HIGH_SHELF_HZ = (-12.0, 2.0), (3000.0, 9000.0)
+HIGH_SHELF_DB, HIGH_SHELF_HZ = (-10.0, 3.0), (3000.0, 9000.0)
 PEAK_DB, PEAK_HZ = (-6.0, 6.0), (200.0, 6000.0)
 ROOM_CHANCE, ROOM_WET_DB, ROOM_S = 0.6, (-26.0, -10.0), (0.15, 0.8)
 COMPRESSION_CHANCE, SATURATION_CHANCE, NOISE_CHANCE = 0.5, 0.2, 0.5

@@ -82,6 +82,13 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "train",
         _acoustic((ELECTRONIC, 35, 100), ((ELECTRONIC, 38, 0), (ELECTRONIC, 40, 150)), toms=-150, hats=100),
     ),
+    "Tim dark": ("train", _acoustic((JAZZ, 35, -350), ((STANDARD, 38, -300),), toms=-450, hats=-450, cymbals=-550)),
+    "Tim bright": ("train", _acoustic((ROOM, 36, 350), ((STANDARD, 38, 300),), toms=200, hats=400, cymbals=400)),
+    "Tim low": ("train", _acoustic((POWER, 35, -100), ((STANDARD, 40, -450),), toms=-550, hats=-100, cymbals=-150)),
+    "Tim high": (
+        "train",
+        _acoustic((STANDARD, 35, 150), ((BRUSH, 38, -250), (STANDARD, 40, 200)), toms=400, hats=-350),
+    ),
     "Tim 808": (
         "validation",
         {

@@ -16,7 +16,8 @@ from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.midi import DRUM_CHANNEL, MAX_SECONDS
 from data_prep.refused import Refused
 from data_prep.sound_font_notes import envelope, tone
-from data_prep.sound_fonts import LEFT, RELEASE, RIGHT, Zone, open_sound_font
+from data_prep.sound_font_zones import RELEASE, Zone
+from data_prep.sound_fonts import LEFT, RIGHT, open_sound_font
 
 LONGEST_NOTE_S = 8.0
 LONGEST_RELEASE_S = 1.0

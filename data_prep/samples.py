@@ -78,7 +78,7 @@ def loudness(layer: Layer, curve: float) -> float:
 def normalised(pieces: Mapping[str, tuple[Voice, ...]], peak: float = 0.5) -> dict[str, tuple[Voice, ...]]:
     """The same voices, scaled by one factor that brings the loudest kick or snare hit, as played, to ``peak``.
 
-    A voice that would be very quiet beside them is raised to 16 dB below.
+    A voice that would be louder than that is lowered to it, one that would be very quiet is raised to 16 dB below.
     """
     loudest = 0.0
     for wanted in (("kick", "snare"), tuple(pieces)):
@@ -90,7 +90,7 @@ def normalised(pieces: Mapping[str, tuple[Voice, ...]], peak: float = 0.5) -> di
 
     def scaled(voice: Voice) -> Voice:
         own = max(loudness(layer, voice.curve) for layer in voice.layers)
-        factor = np.float32(peak / min(loudest, own / QUIETEST_PIECE))
+        factor = np.float32(peak / max(own, min(loudest, own / QUIETEST_PIECE)))
         return Voice(tuple(Layer(x.low, x.high, x.samples * factor) for x in voice.layers), voice.curve)
 
     return {piece: tuple(scaled(voice) for voice in voices) for piece, voices in pieces.items()}

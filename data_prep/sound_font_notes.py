@@ -6,7 +6,7 @@ import numpy as np
 from scipy.signal import butter, lfilter
 
 from data_prep.samples import LONGEST_HIT_S, SAMPLE_RATE_HZ, Layer, Voice, trim_hit
-from data_prep.sound_fonts import (
+from data_prep.sound_font_zones import (
     ATTACK,
     COARSE_TUNE,
     DECAY,
@@ -15,21 +15,19 @@ from data_prep.sound_fonts import (
     END_COARSE,
     FINE_TUNE,
     HOLD,
-    LEFT,
     LOOP_END,
     LOOP_END_COARSE,
     LOOP_START,
     LOOP_START_COARSE,
     RELEASE,
-    RIGHT,
     ROOT_KEY,
     SCALE_TUNING,
     START,
     START_COARSE,
     SUSTAIN,
-    SoundFont,
     Zone,
 )
+from data_prep.sound_fonts import LEFT, RIGHT, SoundFont
 
 DRUM_NOTE_S = 0.15  # how long a drum key is held, where the recording would loop for ever
 SILENT_DB = 60.0

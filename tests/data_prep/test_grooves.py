@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.classes import DRUM_CLASSES, class_map
-from data_prep.grooves import STYLES, STYLES_TABLE, generate_groove
+from data_prep.groove_styles import STYLES_TABLE
+from data_prep.grooves import STYLES, generate_groove
 from data_prep.refused import Refused
 
 

@@ -62,7 +62,7 @@ def test_fallbacks_stay_in_their_class():
 
 def test_default_kits_fill_all_splits_and_cover_all_classes():
     splits = split_kits(default_kits())
-    assert {split: len(refs) for split, refs in splits.items()} == {"train": 4, "validation": 1, "test": 1}
+    assert {split: len(refs) for split, refs in splits.items()} == {"train": 8, "validation": 1, "test": 1}
     for refs in splits.values():
         for ref in refs:
             kit = load_kit(ref)

@@ -76,7 +76,7 @@ def test_labels_lie_on_the_sound_of_the_default_kits(split):
 
 
 @settings(max_examples=20, deadline=None)
-@given(style=st.sampled_from(STYLES), seed=st.integers(0, 2**31), kit_number=st.integers(0, 5))
+@given(style=st.sampled_from(STYLES), seed=st.integers(0, 2**31), kit_number=st.integers(0, 9))
 def test_a_render_repeats_bit_for_bit(style, seed, kit_number):
     notes, kit = generate_groove(style, seed=seed, bars=2), load_kit(default_kits()[kit_number])
     a, b = (render_drums(notes, kit, seed=seed) for _ in range(2))

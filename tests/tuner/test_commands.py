@@ -23,9 +23,9 @@ def at(swept):
 def test_leaderboard_as_json_and_as_table(swept, at, capsys, document):
     assert main(["leaderboard", "--json", *at]) == 0
     (row,) = document()
-    assert (row["corpus"], row["architecture"], row["protocol"]) == ("hits", "rnn", "tracks")
+    assert (row["corpus"], row["architecture"], row["protocol"]) == ("mdb", "rnn", "tracks")
     assert row["validation_micro_f1"] == swept.result.best.best
-    assert row["test_micro_f1"] == swept.result.tests["hits"]["micro_f1"]
+    assert row["test_micro_f1"] == swept.result.tests["mdb"]["micro_f1"]
     assert (row["trials"], row["sweep"]) == (4, "first")
     assert main(["leaderboard", *at]) == 0
     shown = capsys.readouterr().out
@@ -34,7 +34,7 @@ def test_leaderboard_as_json_and_as_table(swept, at, capsys, document):
 
 
 def test_leaderboard_of_a_corpus(at, document):
-    assert main(["leaderboard", "--json", "--corpus", "mdb", *at]) == 0
+    assert main(["leaderboard", "--json", "--corpus", "groove", *at]) == 0
     assert document() == []
 
 
@@ -50,7 +50,7 @@ def test_an_empty_store_is_no_error_and_is_not_made(tmp_path, monkeypatch, capsy
 def test_pull_then_evaluate_then_transcribe(swept, at, shards, recording, tmp_path, capsys, document):
     out = tmp_path / "best"
     for _ in range(2):  # an earlier pull is replaced
-        assert main(["pull", "hits/rnn", "--out", str(out), *at]) == 0
+        assert main(["pull", "mdb/rnn", "--out", str(out), *at]) == 0
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "config.json", "README.md"}
     card = (out / "README.md").read_text()
     assert swept.options.command in card
@@ -58,12 +58,12 @@ def test_pull_then_evaluate_then_transcribe(swept, at, shards, recording, tmp_pa
     capsys.readouterr()
 
     scores = []
-    for checkpoint in (str(out), "hits/rnn"):
-        assert main(["evaluate", checkpoint, "--on", "hits", "--shards", str(shards), "--json", *at]) == 0
+    for checkpoint in (str(out), "mdb/rnn"):
+        assert main(["evaluate", checkpoint, "--on", "mdb", "--shards", str(shards), "--json", *at]) == 0
         scores.append(document())
-    assert scores[0] == scores[1] == swept.result.tests["hits"]
+    assert scores[0] == scores[1] == swept.result.tests["mdb"]
     assert {"corpus", "split", "protocol", "tolerance_ms", "micro_f1", "macro_f1", "classes"} <= set(scores[0])
-    assert main(["evaluate", str(out), "--on", "hits", "--split", "all", "--shards", str(shards)]) == 0
+    assert main(["evaluate", str(out), "--on", "mdb", "--split", "all", "--shards", str(shards)]) == 0
     assert "split all, protocol tracks, within 50 ms" in capsys.readouterr().out
 
     line = ["transcribe", str(recording), "--checkpoint", str(out), "--out", str(tmp_path / "midi"), "--plot", "--json"]
@@ -76,12 +76,12 @@ def test_pull_then_evaluate_then_transcribe(swept, at, shards, recording, tmp_pa
 
 def test_pull_leaves_a_folder_alone_that_holds_something_else(at, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
-    assert main(["pull", "hits/rnn", "--out", str(tmp_path), *at]) == 2
+    assert main(["pull", "mdb/rnn", "--out", str(tmp_path), *at]) == 2
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_the_sweep_command_says_what_came_out(swept, ray, shards, tmp_path, capsys):
-    line = ["sweep", "--corpus", "hits", "--architecture", "rnn", "--trials", "1", "--max-epochs", "1"]
+    line = ["sweep", "--corpus", "mdb", "--architecture", "rnn", "--trials", "1", "--max-epochs", "1"]
     line += [
         "--batch-size",
         "4",
@@ -96,7 +96,7 @@ def test_the_sweep_command_says_what_came_out(swept, ray, shards, tmp_path, caps
     line += ["--shards", str(shards), "--storage", str(tmp_path), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
     assert main(line) == 0
     output = capsys.readouterr()
-    assert "registered as hits.rnn, version 1: now the best" in output.out
+    assert "registered as mdb.rnn, version 1: now the best" in output.out
     assert "trial 1/1 epoch 1/1 validation micro F1" in output.err
     assert main(line) == 2
     assert "there is a sweep named 'second'" in capsys.readouterr().err
@@ -117,7 +117,7 @@ def test_other_ends_have_their_status(error, status, text, monkeypatch, capsys):
         raise error
 
     monkeypatch.setattr(sweep_module, "sweep", raising)
-    assert main(["sweep", "--corpus", "hits", "--architecture", "rnn", "--trials", "1"]) == status
+    assert main(["sweep", "--corpus", "mdb", "--architecture", "rnn", "--trials", "1"]) == status
     assert capsys.readouterr().err.startswith(f"mirtune: {text}")
 
 

@@ -15,13 +15,13 @@ from tuner.sweep import share
 @pytest.fixture
 def options(shards, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    return SweepOptions(("hits",), "rnn", shards=shards, tracking_uri=uri, storage=str(tmp_path / "sweeps"))
+    return SweepOptions(("mdb",), "rnn", shards=shards, tracking_uri=uri, storage=str(tmp_path / "sweeps"))
 
 
 REFUSALS = [
-    ({"corpora": ("nope",)}, r"unknown corpus 'nope'; choose from .*hits"),
-    ({"corpora": ("mdb",)}, r"corpus 'mdb' is not prepared.* run `mirtune prep mdb"),
-    ({"corpora": ("hits", "hits")}, "each once"),
+    ({"corpora": ("nope",)}, r"unknown corpus 'nope'; choose from .*mdb"),
+    ({"corpora": ("groove",)}, r"corpus 'groove' is not prepared.* run `mirtune prep groove"),
+    ({"corpora": ("mdb", "mdb")}, "each once"),
     ({"corpora": ()}, "name at least one"),
     ({"architecture": "gan"}, "unknown architecture 'gan'; choose from cnn, conv_transformer, crnn, rnn, vit"),
     ({"scheduler": "luck"}, "unknown scheduler 'luck'; choose from asha, none"),
@@ -53,11 +53,11 @@ def test_a_name_that_is_used_is_refused(options, tmp_path):
 
 def test_a_damaged_shard_is_refused(options, tmp_path):
     shutil.copytree(options.shards, tmp_path / "shards")
-    shard = next((tmp_path / "shards" / "hits").glob("*.arrow"))
+    shard = next((tmp_path / "shards" / "mdb").glob("*.arrow"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
-    with pytest.raises(Refused, match=r"\.arrow is damaged: its checksum .* run `mirtune prep hits"):
+    with pytest.raises(Refused, match=r"\.arrow is damaged: its checksum .* run `mirtune prep mdb"):
         check(replace(options, shards=tmp_path / "shards"))
 
 
@@ -68,19 +68,19 @@ def test_a_trial_that_no_cluster_can_hold_is_refused(options):
 
 COMMANDS = [
     ("sweep --corpus nope --architecture rnn --trials 1", "unknown corpus 'nope'"),
-    ("sweep --corpus hits --architecture gan --trials 1", "unknown architecture 'gan'"),
-    ("sweep --corpus hits --architecture rnn --trials 0", "0 trials does nothing"),
-    ("sweep --corpus mdb --architecture rnn --trials 1", "not prepared"),
-    ("pull hits/rnn --out best", "no model 'hits/rnn' is registered in .* run `mirtune sweep` first"),
-    ("pull hits --out best", "'hits' is not the name of a registered model; expected CORPUS/ARCHITECTURE"),
-    ("pull hits/rnn --out shards", "shards exists and is not an earlier pull"),
-    ("evaluate hits/rnn --on hits", "no model 'hits/rnn' is registered"),
-    ("evaluate empty --on hits", "empty is no checkpoint: it lacks config.json"),
-    ("evaluate hits/rnn --on nope", "unknown corpus 'nope'"),
-    ("transcribe a/x.wav b/x.wav --checkpoint hits/rnn --out midi", "two inputs are named 'x'"),
+    ("sweep --corpus mdb --architecture gan --trials 1", "unknown architecture 'gan'"),
+    ("sweep --corpus mdb --architecture rnn --trials 0", "0 trials does nothing"),
+    ("sweep --corpus groove --architecture rnn --trials 1", "not prepared"),
+    ("pull mdb/rnn --out best", "no model 'mdb/rnn' is registered in .* run `mirtune sweep` first"),
+    ("pull mdb --out best", "'mdb' is not the name of a registered model; expected CORPUS/ARCHITECTURE"),
+    ("pull mdb/rnn --out shards", "shards exists and is not an earlier pull"),
+    ("evaluate mdb/rnn --on mdb", "no model 'mdb/rnn' is registered"),
+    ("evaluate empty --on mdb", "empty is no checkpoint: it lacks config.json"),
+    ("evaluate mdb/rnn --on nope", "unknown corpus 'nope'"),
+    ("transcribe a/x.wav b/x.wav --checkpoint mdb/rnn --out midi", "two inputs are named 'x'"),
     ("leaderboard --tracking-uri mlruns", "tracking URI 'mlruns'"),
-    ("prep hits --hours 0", "--hours 0: expected a number above 0"),
-    ("prep hits --workers 0", "--workers 0: expected 1 or more"),
+    ("prep mdb --hours 0", "--hours 0: expected a number above 0"),
+    ("prep mdb --workers 0", "--workers 0: expected 1 or more"),
     ("prep nope", "unknown corpus 'nope'"),
 ]
 
@@ -99,7 +99,7 @@ def test_a_command_refuses_with_status_2_and_one_sentence(line, sentence, shards
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("line", ["", "dance", "sweep --corpus hits", "sweep --corpus hits --narrow hidden --trials 1"])
+@pytest.mark.parametrize("line", ["", "dance", "sweep --corpus mdb", "sweep --corpus mdb --narrow hidden --trials 1"])
 def test_a_wrong_command_line_exits_with_2(line, capsys):
     with pytest.raises(SystemExit) as exit:
         main(line.split())

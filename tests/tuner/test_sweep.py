@@ -48,9 +48,9 @@ def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):
 
 
 def test_every_run_says_which_data_and_code(swept, shards, runs):
-    checksum = check(replace(swept.options, name="other")).checksums["hits"]
+    checksum = check(replace(swept.options, name="other")).checksums["mdb"]
     for run in runs.values():
-        assert run.data.tags["manifest.hits"] == checksum
+        assert run.data.tags["manifest.mdb"] == checksum
         assert {"version.mirtune", "version.torch", "version.python"} <= set(run.data.tags)
 
 
@@ -65,7 +65,7 @@ def test_the_best_run_has_the_checkpoint_and_the_test_score(swept, runs):
     run = runs[swept.result.best.name]
     client = MlflowClient(swept.tracking_uri)
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"checkpoint", "test.json"}
-    assert run.data.metrics["test_micro_f1"] == swept.result.tests["hits"]["micro_f1"]
+    assert run.data.metrics["test_micro_f1"] == swept.result.tests["mdb"]["micro_f1"]
     assert run.info.artifact_uri.startswith((swept.folder / "results" / "artifacts").as_uri())
 
 
@@ -83,7 +83,7 @@ def test_an_absent_store_does_not_break_a_sweep_and_is_told(swept, ray, monkeypa
     options = replace(swept.options, name="alone", trials=1, max_epochs=1, tracking_uri="http://127.0.0.1:9")
     result = sweep(replace(options, narrow={**options.narrow, "unit": ("gru",), "learning_rate": (0.01,)}))
     assert result.registered is None
-    assert result.tests["hits"]["protocol"] == "tracks"
+    assert result.tests["mdb"]["protocol"] == "tracks"
     assert (Path(result.checkpoint) / "config.json").is_file()
     assert "did not take" in result.warning
     assert result.warning in capsys.readouterr().err

@@ -4,23 +4,11 @@ A pattern has one character a step, sixteenths or triplets: 9 is an accent, lowe
 notes, "." is silence.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-KICK, STICK, SNARE, CLAP, CLOSED, PEDAL, OPEN, CRASH, RIDE, BELL, CHINA, SPLASH, CRASH_2 = (
-    36,
-    37,
-    38,
-    39,
-    42,
-    44,
-    46,
-    49,
-    51,
-    53,
-    52,
-    55,
-    57,
-)
+KICK, STICK, SNARE, CLAP = 36, 37, 38, 39
+CLOSED, PEDAL, OPEN = 42, 44, 46
+CRASH, CRASH_2, SPLASH, CHINA, RIDE, BELL = 49, 57, 55, 52, 51, 53
 TOMS = (50, 48, 47, 45, 43, 41)  # high to low
 
 
@@ -29,7 +17,7 @@ class Style:
     """One style: quarter notes per minute (low, high), quarters per bar, patterns by pitch (one of several per four
     bars), feel.
 
-    swing: how far every second sixteenth (or eighth, see swing_steps) is late, as a fraction of a step. looseness_ms:
+    swing: how far every second sixteenth is late, as a fraction of a step. looseness_ms:
     deviation of a hit's timing. ghosts: chance of a ghost note on a free snare step. timekeepers: pitches of which one
     plays at a time.
     """
@@ -38,11 +26,9 @@ class Style:
     patterns: dict[int, tuple[str, ...]]
     quarters: float = 4
     swing: tuple[float, float] = (0.0, 0.08)
-    swing_steps: int = 1
     looseness_ms: float = 6.0
     ghosts: float = 0.0
     timekeepers: tuple[int, ...] = (CLOSED, RIDE)
-    fill_pitches: tuple[int, ...] = field(default=(SNARE, *TOMS))
 
 
 EIGHTHS, QUARTERS, SIXTEENTHS = "8.6.7.6.8.6.7.6.", "8...7...8...7...", "8465746584657465"

@@ -4,10 +4,24 @@ wanders.
 
 import numpy as np
 
-from data_prep.groove_styles import CHINA, CLOSED, CRASH, CRASH_2, KICK, OPEN, PEDAL, SNARE, SPLASH, STYLES_TABLE, Style
+from data_prep.groove_styles import (
+    CHINA,
+    CLOSED,
+    CRASH,
+    CRASH_2,
+    KICK,
+    OPEN,
+    PEDAL,
+    SNARE,
+    SPLASH,
+    STYLES_TABLE,
+    TOMS,
+    Style,
+)
 from data_prep.midi import Notes
 from data_prep.refused import Refused
 
+FILL = (SNARE, *TOMS)  # a fill goes down these
 MOST_BARS = 10_000
 STYLES = tuple(STYLES_TABLE)
 
@@ -55,13 +69,13 @@ class _Player:
         for step in range(quiet_from, steps):
             if step == steps - 1 or self.rng.random() < 0.85:
                 place = (step - quiet_from + self.rng.random()) / max(1, steps - quiet_from)
-                pitches = self.style.fill_pitches
-                self._add(number, step, steps, pitches[min(int(place * len(pitches)), len(pitches) - 1)], 6 + 3 * place)
+                pitch = FILL[min(int(place * len(FILL)), len(FILL) - 1)]
+                self._add(number, step, steps, pitch, 6 + 3 * place)
         if crash:
             self._add(number, 0, steps, int(self.rng.choice([CRASH, CRASH, CRASH_2, SPLASH, CHINA])), 8.5)
 
     def _add(self, bar: int, step: int, steps: int, pitch: int, mark: float) -> None:
-        late = self.swing if steps == 16 and step // self.style.swing_steps % 2 else 0.0
+        late = self.swing if steps == 16 and step % 2 else 0.0
         self.hits.append((self.style.quarters * (bar + step / steps), pitch, mark, late * self.style.quarters / steps))
 
     def notes(self) -> Notes:

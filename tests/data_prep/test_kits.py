@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import soundfile
 from kit_making import Preset, Sound, span
+from scipy.signal import fftconvolve
 
 from data_prep.classes import DRUM_CLASSES, class_map
-from data_prep.default_kits import RECORDINGS
+from data_prep.default_kits import RECORDINGS, default_sound_font, recordings_of
 from data_prep.kit_splits import SPLITS, draw_kit, kits_by_split, recordings, split_kits
 from data_prep.kits import KitRef, default_kits, family_of, find_kits, load_kit
 from data_prep.pieces import FALLBACKS, PIECE_CLASS, PIECES, PITCHES, piece_for
 from data_prep.refused import Refused
+from data_prep.sound_fonts import open_sound_font
 
 SHARED_KITS = Path(__file__).parents[3] / "shared" / "data" / "kits"
 
@@ -210,3 +212,13 @@ def test_the_shared_kits_are_for_test():
     assert {ref.split for ref in refs} == {"test"}
     for ref in refs:
         assert {PIECE_CLASS[piece] for piece in load_kit(ref).pieces} == set(DRUM_CLASSES)
+
+
+def test_no_recording_of_the_default_kits_is_one_of_another_split_in_disguise():
+    font = open_sound_font(default_sound_font())
+    by_split = {split: [font.recording(i)[:3000] for i in sorted(recordings_of(font.path, split))] for split in SPLITS}
+    for a, b in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        for x in by_split[a]:
+            for y in by_split[b]:
+                alike = np.abs(fftconvolve(x, y[::-1])).max() / np.sqrt(np.dot(x, x) * np.dot(y, y))
+                assert alike < (0.6 if min(len(x), len(y)) > 200 else 1.0)

@@ -62,34 +62,31 @@ class Plan:
 
 def check(options: SweepOptions) -> Plan:
     """Refuse, without starting Ray, whatever cannot work."""
-    from data_prep.shards import Corpus
-    from search_spaces import SPACES
-    from trainables.tasks import TASKS
-    from tuner.scheduler import SCHEDULERS
-
-    for kind, value, table in (
-        ("architecture", options.architecture, SPACES),
-        ("scheduler", options.scheduler, SCHEDULERS),
-        ("task", options.task, TASKS),
-    ):
-        if value not in table:
-            raise Refused(f"unknown {kind} {value!r}; choose from {', '.join(sorted(table))}")
     for what, number in (
         ("trials", options.trials),
         ("epochs", options.max_epochs),
         ("CPUs per trial", options.cpus_per_trial),
+        ("windows a batch", 1 if options.batch_size is None else options.batch_size),
     ):
         if number < 1:
             raise Refused(f"a sweep of {number} {what} does nothing; ask for 1 or more")
-    if options.batch_size is not None and options.batch_size < 1:
-        raise Refused(f"a batch of {options.batch_size} windows is none; ask for 1 or more")
     store.check_uri(options.tracking_uri)
+    from search_spaces import SPACES
+    from tuner.scheduler import SCHEDULERS
+
+    _refuse_stranger("architecture", options.architecture, SPACES)
+    _refuse_stranger("scheduler", options.scheduler, SCHEDULERS)
     if not options.corpora or len(set(options.corpora)) < len(options.corpora):
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
+    from data_prep.shards import Corpus
+
     checksums = {}
     for corpus in sorted(options.corpora):
         refuse_unknown(corpus, options.shards)
         checksums[corpus] = Corpus.open(options.shards / corpus, verify=True).checksum
+    from trainables.tasks import TASKS
+
+    _refuse_stranger("task", options.task, TASKS)
     name, storage = _name(options)
     return Plan(name, storage, _space(dict(SPACES[options.architecture]), options.narrow), checksums)
 
@@ -101,6 +98,11 @@ def refuse_unknown(corpus: str, shards: Path) -> None:
     prepared = {path.parent.name for path in shards.glob("*/manifest.json")}
     if corpus not in CORPORA and corpus not in prepared:
         raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted({*CORPORA, *prepared}))}")
+
+
+def _refuse_stranger(kind: str, name: str, table: Mapping[str, Any]) -> None:
+    if name not in table:
+        raise Refused(f"unknown {kind} {name!r}; choose from {', '.join(sorted(table))}")
 
 
 def _name(options: SweepOptions) -> tuple[str, str]:

@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import subprocess
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,7 +49,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store; creates the schema of a SQLite store that is new, one process at a time."""
+    """A client of the store; two processes that made the schema of a new SQLite store at once would both crash."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ def connect(uri: str) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.ERROR)
     client = MlflowClient(uri, registry_uri=uri)
     database = sqlite_path(uri)
-    if database is not None and not database.exists():
+    if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         with _locked(database):
             client.get_experiment_by_name(EXPERIMENT)
@@ -120,6 +120,9 @@ def _git(*arguments: str) -> str:
 
 @contextmanager
 def _locked(database: Path) -> "Iterator[None]":
-    with database.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold the lock beside the database; a folder that one may only read holds a store that is made already."""
+    with ExitStack() as stack:
+        if os.access(database.parent, os.W_OK):
+            file = stack.enter_context(database.with_suffix(".lock").open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

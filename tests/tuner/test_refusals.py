@@ -29,7 +29,7 @@ REFUSALS = [
     ({"trials": 0}, "0 trials does nothing; ask for 1 or more"),
     ({"max_epochs": 0}, "0 epochs does nothing"),
     ({"cpus_per_trial": 0}, "0 CPUs per trial"),
-    ({"batch_size": 0}, "batch of 0 windows"),
+    ({"batch_size": 0}, "0 windows a batch"),
     ({"name": "a/b"}, "cannot be a sweep's name"),
     ({"tracking_uri": "file:///tmp/runs"}, r"tracking URI 'file:///tmp/runs' is not one .* expected sqlite:///PATH"),
     ({"narrow": {"depth": (1,)}}, "unknown hyperparameter 'depth'; choose from hidden, layers"),

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written under a temporary name, then renamed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from data_prep.refused import Refused
 
 
 @contextmanager
@@ -33,6 +36,19 @@ def write_atomically(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_space(folder: Path) -> Iterator[None]:
+    """Turn a full disk into Refused, which says what to do; what was written before stays good."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Refused(
+            f"no space left on the disk that holds {folder}; free some and run the same command again: what is finished is kept"
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora import Track
-from data_prep.files import checksum, write_atomically, write_json
+from data_prep.files import checksum, disk_space, write_atomically, write_json
 from data_prep.onsets import MERGE_WITHIN_S, ONSET, onset_frames, target_grid
 from data_prep.refused import Refused
 from data_prep.shards import SPLITS, Moments, ShardWriter
@@ -112,6 +112,11 @@ def prepare_track(track: Track) -> tuple[np.ndarray, np.ndarray, dict[str, Any],
 
 def write_part(part: Part) -> dict[str, Any]:
     """Prepare the tracks of one shard and leave its record; memory holds one track at a time."""
+    with disk_space(part.folder):
+        return _write_part(part)
+
+
+def _write_part(part: Part) -> dict[str, Any]:
     rows, refused, notes = [], [], Counter[str]()
     moments = {split: Moments() for split in SPLITS}
     with write_atomically(part.shard) as temporary:

@@ -34,7 +34,8 @@ class Moments:
     def of(cls, values: np.ndarray) -> "Moments":
         """Moments of the values as stored (float16), added up in float64."""
         flat = values.astype(np.float64).ravel()
-        return cls(flat.size, float(flat.sum()), float(flat @ flat))
+        # not flat @ flat: its last bits hang on the number of threads
+        return cls(flat.size, float(flat.sum()), float(np.square(flat).sum()))
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.count + other.count, self.sum + other.sum, self.sum_of_squares + other.sum_of_squares)

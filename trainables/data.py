@@ -50,14 +50,16 @@ class SplitData:
     def read(self, windows: np.ndarray, shifts: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
         """Bands (B, T, F) float16 and targets (B, T, K) uint8 halves of some windows, silence beyond a track's end.
 
-        ``shifts`` moves each window by so many frames; a window never begins before its track.
+        ``shifts`` moves each window by so many frames, as far as its track reaches.
         """
         shape = (len(windows), WINDOW_FRAMES)
         bands = np.zeros((*shape, self.tracks[0].bands.shape[1]), np.float16)
         targets = np.zeros((*shape, self.tracks[0].targets.shape[1]), np.uint8)
         for place, window in enumerate(windows):
             track = self.tracks[self.track_of[window]]
-            start = max(0, self.starts[window] + (0 if shifts is None else shifts[place]))
+            start = self.starts[window]
+            if shifts is not None:
+                start = min(max(start + shifts[place], 0), max(len(track.bands) - WINDOW_FRAMES, 0))
             piece = slice(start, start + WINDOW_FRAMES)
             held = len(track.bands[piece])
             bands[place, :held] = track.bands[piece]

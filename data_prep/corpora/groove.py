@@ -32,7 +32,7 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
         of_split = [row for row in rows if row["split"] == split]
         for row in part_of(of_split, share, seed_of(options.seed, split)):
             seconds, path = float(row["duration"]), source / row["midi_filename"]
-            pieces = max(1, round(seconds / EXCERPT_S)) if split == "train" else 1
+            pieces = math.ceil(seconds / EXCERPT_S) if split == "train" else 1
             for piece in range(pieces):
                 length_s = seconds / pieces if pieces > 1 else math.inf
                 name = row["id"] if pieces == 1 else f"{row['id']}+{piece}"
@@ -57,12 +57,16 @@ def part_of(rows: list[dict[str, str]], share: float, seed: int) -> list[dict[st
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of info.csv; Refused where it is missing, lacks a column, or holds a value that makes no sense."""
     if not path.is_file():
-        raise Refused(f"no {path}: expected the top folder of the Groove MIDI Dataset, which holds {TABLE}; check --source")
+        raise Refused(
+            f"no {path}: expected the top folder of the Groove MIDI Dataset, which holds {TABLE}; check --source"
+        )
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows, start=2):
         try:
-            fits = row["split"] in SPLITS and 0 < float(row["duration"]) < math.inf and row["id"] and row["midi_filename"]
+            fits = (
+                row["split"] in SPLITS and 0 < float(row["duration"]) < math.inf and row["id"] and row["midi_filename"]
+            )
             inside = not Path(row["midi_filename"] or "").is_absolute() and ".." not in Path(row["midi_filename"]).parts
         except (KeyError, TypeError, ValueError):
             fits = inside = False

@@ -6,9 +6,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data_prep.refused import Refused
+from trainables.config import Config
+
+UNITS = {"gru": nn.GRU, "lstm": nn.LSTM}
 CHANNELS = (32, 64, 96)  # of the first, second and third convolution block
 POOLED_BANDS = 3
 CONVOLUTION_DROPOUT, ATTENTION_DROPOUT, RECURRENT_DROPOUT = 0.3, 0.1, 0.1
+
+
+class ModelConfig(Config):
+    """Hyperparameters: whole numbers of at least 1, and a recurrent unit that there is."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_dict().items():
+            if isinstance(value, int) and value < 1:
+                raise Refused(f"{name} = {value}; expected 1 or more")
+            if name == "unit" and value not in UNITS:
+                raise Refused(f"unit = {value!r}; choose from {', '.join(UNITS)}")
 
 
 class ConvolutionBlock(nn.Sequential):
@@ -30,6 +45,8 @@ class Convolutions(nn.Module):
 
     def __init__(self, blocks: int, bands: int) -> None:
         super().__init__()
+        if blocks > len(CHANNELS):
+            raise Refused(f"convolutions = {blocks}; choose from {', '.join(map(str, range(1, len(CHANNELS) + 1)))}")
         channels = (1, *CHANNELS[:blocks])
         self.blocks = nn.Sequential(*map(ConvolutionBlock, channels[:-1], channels[1:]))
         self.features = channels[-1] * (bands // POOLED_BANDS**blocks)
@@ -46,7 +63,7 @@ class Recurrence(nn.Module):
 
     def __init__(self, unit: str, features: int, hidden: int, layers: int) -> None:
         super().__init__()
-        kind = {"gru": nn.GRU, "lstm": nn.LSTM}[unit]
+        kind = UNITS[unit]
         dropout = RECURRENT_DROPOUT if layers > 1 else 0.0
         self.stack = kind(features, hidden, layers, batch_first=True, bidirectional=True, dropout=dropout)
         self.features = 2 * hidden
@@ -86,6 +103,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int) -> None:
         super().__init__()
+        if width % heads:
+            raise Refused(f"width = {width} is no multiple of heads = {heads}; choose ones that fit")
         self.blocks = nn.Sequential(*(AttentionBlock(width, heads) for _ in range(layers)))
 
     def forward(self, features: Tensor) -> Tensor:

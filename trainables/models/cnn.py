@@ -5,12 +5,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from trainables.config import Config
-from trainables.models.blocks import Convolutions
+from trainables.models.blocks import Convolutions, ModelConfig
 
 
 @dataclass(frozen=True)
-class CnnConfig(Config):
+class CnnConfig(ModelConfig):
     """Hyperparameters of the CNN."""
 
     convolutions: int = 2

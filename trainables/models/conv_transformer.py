@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from trainables.config import Config
-from trainables.models.blocks import Attention, Convolutions
+from trainables.models.blocks import Attention, Convolutions, ModelConfig
 
 
 @dataclass(frozen=True)
-class ConvTransformerConfig(Config):
+class ConvTransformerConfig(ModelConfig):
     """Hyperparameters of the convolutional transformer."""
 
     heads: int = 4

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from trainables.config import Config
-from trainables.models.blocks import Convolutions, Recurrence
+from trainables.models.blocks import Convolutions, ModelConfig, Recurrence
 
 
 @dataclass(frozen=True)
-class CrnnConfig(Config):
+class CrnnConfig(ModelConfig):
     """Hyperparameters of the CRNN."""
 
     layers: int = 3

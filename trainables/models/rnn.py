@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from trainables.config import Config
-from trainables.models.blocks import Recurrence
+from trainables.models.blocks import ModelConfig, Recurrence
 
 
 @dataclass(frozen=True)
-class RnnConfig(Config):
+class RnnConfig(ModelConfig):
     """Hyperparameters of the RNN."""
 
     layers: int = 3

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.refused import Refused
-from trainables.config import Config
-from trainables.models.blocks import Attention
+from trainables.models.blocks import Attention, ModelConfig
 
 
 @dataclass(frozen=True)
-class VitConfig(Config):
+class VitConfig(ModelConfig):
     """Hyperparameters of the vision transformer."""
 
     patch_bands: int = 7

@@ -47,7 +47,8 @@ def disk_space(folder: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise Refused(
-            f"no space left on the disk that holds {folder}; free some and run the same command again: what is finished is kept"
+            f"no space left on the disk that holds {folder}; free some and run the same command "
+            "again: what is finished is kept"
         ) from error
 
 

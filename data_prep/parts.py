@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -117,7 +118,9 @@ def write_part(part: Part) -> dict[str, Any]:
 
 
 def _write_part(part: Part) -> dict[str, Any]:
-    rows, refused, notes = [], [], Counter[str]()
+    rows: list[dict[str, Any]] = []
+    refused: list[dict[str, str]] = []
+    notes = Counter[str]()
     moments = {split: Moments() for split in SPLITS}
     with write_atomically(part.shard) as temporary:
         with ShardWriter(temporary, BANDS, len(DRUM_CLASSES)) as writer:
@@ -165,7 +168,7 @@ def start_ray() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
         ray.init(
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             log_to_driver=False,
             include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
         )

@@ -1,4 +1,4 @@
-"""Fixtures for every test: golden numbers, the shared real data where it is present, synthetic drums, a small corpus."""
+"""Fixtures for every test: golden numbers, real data where it is present, synthetic drums, a small corpus."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Groove MIDI Dataset (Gillick et al., ICML 2019): human drummers on an electronic kit; rendered, since audio is not kept.
+"""Groove MIDI Dataset (Gillick et al., ICML 2019): human drummers, rendered.
 
 The data set's own splits. They share drummers but no performance; kits and accompaniment are disjoint as well.
 """
@@ -45,7 +45,8 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
 def part_of(rows: list[dict[str, str]], share: float, seed: int) -> list[dict[str, str]]:
     """Performances drawn until they last ``share`` of all together, at least one."""
     wanted_s = share * sum(float(row["duration"]) for row in rows)
-    taken, taken_s = [], 0.0
+    taken: list[dict[str, str]] = []
+    taken_s = 0.0
     for index in np.random.default_rng(seed).permutation(len(rows)):
         if taken_s >= wanted_s and taken:
             break

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-
 from conftest import drum_hits, write_mdb_track
+
 from data_prep.audio import read_audio
 from data_prep.corpora import CORPORA, PrepOptions, Track
 from data_prep.job import check_splits, prepare
@@ -128,7 +128,7 @@ def test_nothing_usable_is_refused_with_the_first_reason(source, tmp_path):
     for path in (source / "annotations" / "subclass").glob("*.txt"):
         path.write_text("")
     with pytest.raises(
-        Refused, match="no track of corpus 'mdb' could be prepared; the first reason: .*without an onset"
+        Refused, match=r"no track of corpus 'mdb' could be prepared; the first reason: .*without an onset"
     ):
         prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
 
@@ -136,7 +136,7 @@ def test_nothing_usable_is_refused_with_the_first_reason(source, tmp_path):
 def test_sources_that_are_not_there(tmp_path):
     with pytest.raises(Refused, match=r"unknown corpus 'mbd'; choose from demo, .*mdb"):
         prepare("mbd", source=tmp_path, shards=tmp_path)
-    with pytest.raises(Refused, match="corpus 'mdb' .* is read from a folder; give it with --source DIR"):
+    with pytest.raises(Refused, match=r"corpus 'mdb' .* is read from a folder; give it with --source DIR"):
         prepare("mdb", source=None, shards=tmp_path)
     with pytest.raises(Refused, match="nowhere is no folder; expected the top folder of MDB Drums"):
         prepare("mdb", source=tmp_path / "nowhere", shards=tmp_path)
@@ -148,7 +148,7 @@ def test_sources_that_are_not_there(tmp_path):
 
 def test_a_track_that_is_no_track_of_the_corpus(source, tmp_path):
     shutil.copy(annotation_of(source, "Punk"), annotation_of(source, "Polka"))
-    with pytest.raises(Refused, match="Polka_subclass.txt names no track of MDB Drums"):
+    with pytest.raises(Refused, match=r"Polka_subclass.txt names no track of MDB Drums"):
         prepare("mdb", source=source, shards=tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_file(source, tmp_path, monkeypat
 
     monkeypatch.setattr("data_prep.shards.ShardWriter.write", full)
     with pytest.raises(
-        Refused, match="no space left on the disk that holds .*free some and run the same command again"
+        Refused, match=r"no space left on the disk that holds .*free some and run the same command again"
     ):
         prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
     assert not [path for path in (tmp_path / "s" / "mdb").iterdir() if path.is_file()]

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-
 from conftest import DATA
+
 from data_prep.refused import Refused
 from trainables.models import MODELS, build_model
 from trainables.models.blocks import sinusoids

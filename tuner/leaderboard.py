@@ -65,7 +65,7 @@ def table(rows: Sequence[Row]) -> "Table":
 
     metrics = {row.metric for row in rows}
     metric = metrics.pop().replace("_", " ").replace("f1", "F1") if len(metrics) == 1 else "score"
-    protocols = ", ".join(sorted({row.protocol for row in rows} - {""}))
+    protocols = ", ".join(sorted({row.protocol for row in rows} - {""})) or "tracks"
     shown = Table(title=f"Best {metric} per corpus and architecture (protocol {protocols})")
     for title in ("corpus", "architecture"):
         shown.add_column(title)

@@ -52,12 +52,13 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked sweep: its name, its storage (absolute), its space, and the checksum of each corpus's manifest."""
+    """A checked sweep: its name, its storage (absolute), its space, each corpus's checksum, those with a test split."""
 
     name: str
     storage: str
     space: "dict[str, Domain]"
     checksums: dict[str, str]
+    tested: tuple[str, ...]
 
 
 def check(options: SweepOptions) -> Plan:
@@ -80,15 +81,19 @@ def check(options: SweepOptions) -> Plan:
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
     from data_prep.shards import Corpus
 
-    checksums = {}
-    for corpus in sorted(options.corpora):
-        refuse_unknown(corpus, options.shards)
-        checksums[corpus] = Corpus.open(options.shards / corpus, verify=True).checksum
+    opened = {}
+    for name in sorted(options.corpora):
+        refuse_unknown(name, options.shards)
+        opened[name] = Corpus.open(options.shards / name, verify=True)
+        for split in ("train", "validation"):
+            opened[name].rows(split)  # refuses where there are none
+    checksums = {name: corpus.checksum for name, corpus in opened.items()}
+    tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
     from trainables.tasks import TASKS
 
     _refuse_stranger("task", options.task, TASKS)
     name, storage = _name(options)
-    return Plan(name, storage, _space(dict(SPACES[options.architecture]), options.narrow), checksums)
+    return Plan(name, storage, _space(dict(SPACES[options.architecture]), options.narrow), checksums, tested)
 
 
 def refuse_unknown(corpus: str, shards: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -22,19 +23,24 @@ if TYPE_CHECKING:
 PROTOCOL = "tracks"
 
 
-def test(checkpoint: "Checkpoint", options: "SweepOptions", gpus: float) -> tuple[dict[str, dict[str, Any]], int]:
-    """Scores of the checkpoint on each corpus's test split (as dictionaries), and its number of parameters.
+def test(
+    checkpoint: "Checkpoint", corpora: Sequence[str], options: "SweepOptions", gpus: float
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Scores of the checkpoint on the corpora's test splits (as dictionaries), and its number of parameters.
 
-    Runs in a process of the cluster with what a trial had: the driver may have no GPU.
+    Runs in a process of the cluster with what a trial had: the driver may have no GPU. Raises what that process raised.
     """
     task = _test.options(num_cpus=options.cpus_per_trial, num_gpus=gpus)
     device, threads = "cuda" if gpus else "cpu", options.cpus_per_trial
-    return ray.get(task.remote(checkpoint, sorted(options.corpora), options.shards.resolve(), device, threads))
+    try:
+        return ray.get(task.remote(checkpoint, corpora, options.shards.resolve(), device, threads))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
 
 
 @ray.remote(max_retries=1)
 def _test(
-    checkpoint: "Checkpoint", corpora: list[str], shards: Path, device: str, threads: int
+    checkpoint: "Checkpoint", corpora: Sequence[str], shards: Path, device: str, threads: int
 ) -> tuple[dict[str, dict[str, Any]], int]:
     import torch
 
@@ -54,19 +60,18 @@ def publish(
 ) -> registry.Registered | None:
     """Put checkpoint and scores into the trial's run and register it; None where the tracking store did not take it.
 
-    ``facts`` become the tags of the registered version; the test score there is the mean over corpora.
+    ``facts`` become the tags of the registered version; the test score there is the mean over corpora that have one.
     """
     metric = facts["metric"]
-    tested = fmean(float(score[metric]) for score in tests.values())
-    facts = {**facts, "test": str(tested), "protocol": PROTOCOL, "tests": json.dumps(tests)}
+    values = {f"test_{metric}.{corpus}": float(score[metric]) for corpus, score in tests.items()}
+    if tests:
+        values[f"test_{metric}"] = fmean(values.values())
+        facts = {**facts, "test": str(values[f"test_{metric}"]), "protocol": PROTOCOL, "tests": json.dumps(tests)}
 
     def write(client: "MlflowClient", runs: dict[str, str]) -> registry.Registered:
         from mlflow.entities import Metric, RunTag
 
         run_id, now_ms = runs[trial], int(time.time() * 1000)
-        values = {f"test_{metric}": tested} | {
-            f"test_{metric}.{corpus}": float(score[metric]) for corpus, score in tests.items()
-        }
         rows = [Metric(name, value, now_ms, 0) for name, value in values.items()]
         protocol = RunTag("test.protocol", PROTOCOL)
         client.log_batch(run_id, metrics=rows, tags=[RunTag("best", "true"), protocol])

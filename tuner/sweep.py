@@ -79,7 +79,7 @@ def _run(
     """Everything between the opening and the closing of the sweep's run; the fields of the result that it knows."""
     from trainables.config import Settings, TrainingConfig
     from tuner.publish import publish, test
-    from tuner.tracking import say
+    from tuner.tracking import first_line, say
     from tuner.trial import CHECKPOINT_FOLDER
     from tuner.watch import Watcher
 
@@ -118,8 +118,14 @@ def _run(
     checkpoint = best.checkpoint
     assert checkpoint is not None
     assert best.best is not None
-    say(f"testing {best.name}, the best, with {watcher.words} {best.best:.3f}")
-    tests, parameters = test(checkpoint, options, gpus)
+    untested = ", ".join(sorted(set(options.corpora) - set(plan.tested)))
+    note = f"; {untested} has no test tracks and gives no test score" if untested else ""
+    say(f"testing {best.name}, the best, with {watcher.words} {best.best:.3f}{note}")
+    try:
+        tests, parameters = test(checkpoint, plan.tested, options, gpus)
+    except Exception as error:
+        where = f"{checkpoint.path}/{CHECKPOINT_FOLDER}"
+        raise SweepFailed(f"the best checkpoint, {where}, could not be tested: {first_line(error)}") from error
     facts = {"mode": task.mode, "metric": task.metric, "validation": str(best.best), "parameters": str(parameters)}
     facts |= {
         "sweep": plan.name,

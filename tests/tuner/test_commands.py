@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from tuner import sweep as sweep_module
 from tuner.cli import main
 from tuner.commands.sweep import choices
+from tuner.leaderboard import leaderboard
 
 
 @pytest.fixture
@@ -80,7 +82,18 @@ def test_pull_leaves_a_folder_alone_that_holds_something_else(at, tmp_path, caps
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_the_sweep_command_says_what_came_out(swept, ray, shards, tmp_path, capsys):
+@pytest.fixture
+def untested(shards, tmp_path):
+    """The miniature corpus, its manifest saying that there are no test tracks."""
+    shutil.copytree(shards, tmp_path / "shards")
+    path = tmp_path / "shards" / "mdb" / "manifest.json"
+    content = json.loads(path.read_text())
+    content["splits"]["test"]["tracks"] = 0
+    path.write_text(json.dumps(content))
+    return tmp_path / "shards"
+
+
+def test_the_sweep_command_says_what_came_out_and_needs_no_test_tracks(ray, untested, tmp_path, capsys):
     line = ["sweep", "--corpus", "mdb", "--architecture", "rnn", "--trials", "1", "--max-epochs", "1"]
     line += [
         "--batch-size",
@@ -93,11 +106,13 @@ def test_the_sweep_command_says_what_came_out(swept, ray, shards, tmp_path, caps
         "unit=gru",
         "learning_rate=1e-4",
     ]
-    line += ["--shards", str(shards), "--storage", str(tmp_path), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    line += ["--shards", str(untested), "--storage", str(tmp_path), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
     assert main(line) == 0
     output = capsys.readouterr()
     assert "registered as mdb.rnn, version 1: now the best" in output.out
     assert "trial 1/1 epoch 1/1 validation micro F1" in output.err
+    assert "mdb has no test tracks and gives no test score" in output.err
+    assert [row.test for row in leaderboard(f"sqlite:///{tmp_path}/mlflow.db")] == [None]
     assert main(line) == 2
     assert "there is a sweep named 'second'" in capsys.readouterr().err
 

@@ -1,11 +1,14 @@
 """What a sweep and its commands refuse: one sentence, exit status 2, nothing started."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
+from data_prep.files import checksum
 from data_prep.refused import Refused
 from tuner.cli import main
 from tuner.options import SweepOptions, check
@@ -58,6 +61,19 @@ def test_a_damaged_shard_is_refused(options, tmp_path):
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
     with pytest.raises(Refused, match=r"\.arrow is damaged: its checksum .* run `mirtune prep mdb"):
+        check(replace(options, shards=tmp_path / "shards"))
+
+
+def test_a_corpus_without_validation_tracks_is_refused(options, tmp_path):
+    shutil.copytree(options.shards, tmp_path / "shards")
+    path = tmp_path / "shards" / "mdb" / "tracks.parquet"
+    table = pd.read_parquet(path)
+    table[table["split"] != "validation"].to_parquet(path)
+    manifest = path.parent / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["tracks.parquet"] = checksum(path)
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(Refused, match="corpus 'mdb' has no validation tracks"):
         check(replace(options, shards=tmp_path / "shards"))
 
 

@@ -56,13 +56,12 @@ def connect(uri: str) -> "MlflowClient":
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    client = MlflowClient(uri, registry_uri=uri)
     database = sqlite_path(uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(database):
-            client.get_experiment_by_name(EXPERIMENT)
-    return client
+    if database is None:
+        return MlflowClient(uri, registry_uri=uri)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(database):
+        return MlflowClient(uri, registry_uri=uri)
 
 
 def exists(uri: str) -> bool:

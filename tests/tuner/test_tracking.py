@@ -1,6 +1,8 @@
 """The tracker against real stores: one that is there, one that comes late, one that never comes."""
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from mlflow import MlflowClient
@@ -79,6 +81,15 @@ def test_another_kind_of_database_is_told(tmp_path, monkeypatch):
     tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", "s", {})
     tracker.start_sweep({})
     assert "did not take 1 reports" in tracker.close()
+
+
+def test_processes_that_make_a_store_at_once_do_not_crash(tmp_path):
+    code = "import sys; from tuner import store; print(store.experiment_id(store.connect(sys.argv[1]), sys.argv[1]))"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = [process.communicate() for process in running]
+    assert len({out for out, _ in answers}) == 1, answers
+    assert [process.returncode for process in running] == [0, 0, 0]
 
 
 def test_passwords_are_not_shown():

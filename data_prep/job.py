@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
 from data_prep.files import checksum, write_atomically
 from data_prep.onsets import MERGE_WITHIN_S
@@ -61,7 +60,7 @@ def prepare(
     check_splits(tracks)
     folder = shards / corpus
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    parts = plan_parts(tracks, folder)
+    parts = plan_parts(tracks, folder, described.classes)
     records = {part.name: record for part in parts if (record := part.finished())}
     done = sum(len(part.tracks) for part in parts if part.name in records)
     report = progress or (lambda *_: None)
@@ -115,17 +114,17 @@ def finish(described: CorpusSource, options: PrepOptions, folder: Path, records:
     for split in SPLITS:
         of_split = tracks[tracks["split"] == split]
         moments = reduce(Moments.__add__, (Moments(**record["moments"][split]) for record in records), Moments())
-        counts = np.array(of_split["onsets_per_class"].tolist(), int).reshape(-1, len(DRUM_CLASSES)).sum(axis=0)
+        counts = np.array(of_split["onsets_per_class"].tolist(), int).reshape(-1, len(described.classes)).sum(axis=0)
         splits[split] = SplitSummary(
             tracks=len(of_split),
             frames=int(of_split["frames"].sum()),
             seconds=float(of_split["seconds"].sum()),
             moments=moments,
-            onsets=dict(zip(DRUM_CLASSES, counts.tolist(), strict=True)),
+            onsets=dict(zip(described.classes, counts.tolist(), strict=True)),
         )
     manifest = Manifest(
         corpus=described.name,
-        classes=DRUM_CLASSES,
+        classes=described.classes,
         features=FEATURES,
         bands=BANDS,
         frames_per_s=FRAMES_PER_S,

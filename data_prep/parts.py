@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from data_prep.audio import SAMPLE_RATE_HZ
-from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora import Track
 from data_prep.files import checksum, disk_space, write_atomically, write_json
 from data_prep.onsets import MERGE_WITHIN_S, ONSET, onset_frames, target_grid
@@ -36,6 +35,7 @@ class Part:
 
     name: str
     folder: Path
+    classes: tuple[str, ...]
     tracks: tuple[Track, ...]
 
     @property
@@ -53,7 +53,7 @@ class Part:
         sources = sorted({path for track in self.tracks for path in track.recording.sources})
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources if path.is_file()]
         described = repr(
-            (FEATURES, CONDITION, DRUM_CLASSES, MERGE_WITHIN_S, version_of("mirtune"), self.tracks, stamps)
+            (FEATURES, CONDITION, self.classes, MERGE_WITHIN_S, version_of("mirtune"), self.tracks, stamps)
         )
         return hashlib.sha256(described.encode()).hexdigest()
 
@@ -75,8 +75,8 @@ def version_of(package: str) -> str:
         return "unknown"
 
 
-def prepare_track(track: Track) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Counter[str]]:
-    """A track's bands (T, F) float16, targets (T, K) uint8, its row with its onsets, and what was left out.
+def prepare_track(track: Track, classes: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Counter[str]]:
+    """A track's bands (T, F) float16, targets (T, ``classes``) uint8, its row with its onsets, and what was left out.
 
     Raises Refused where the track cannot be used.
     """
@@ -108,7 +108,7 @@ def prepare_track(track: Track) -> tuple[np.ndarray, np.ndarray, dict[str, Any],
             column.tolist() for column in (merged.times_s, merged.classes, np.nan_to_num(merged.velocities, nan=-1.0))
         ],
     }
-    return bands, target_grid(merged, len(bands), len(DRUM_CLASSES)), row, notes
+    return bands, target_grid(merged, len(bands), classes), row, notes
 
 
 def write_part(part: Part) -> dict[str, Any]:
@@ -123,17 +123,17 @@ def _write_part(part: Part) -> dict[str, Any]:
     notes = Counter[str]()
     moments = {split: Moments() for split in SPLITS}
     with write_atomically(part.shard) as temporary:
-        with ShardWriter(temporary, BANDS, len(DRUM_CLASSES)) as writer:
+        with ShardWriter(temporary, BANDS, len(part.classes)) as writer:
             for track in part.tracks:
                 try:
-                    bands, targets, row, left_out = prepare_track(track)
+                    bands, targets, row, left_out = prepare_track(track, len(part.classes))
                 except Refused as reason:
                     refused.append({"id": track.id, "split": track.split, "reason": str(reason)})
                     continue
                 writer.write(bands, targets)
                 notes.update(left_out)
                 moments[track.split] += Moments.of(bands)
-                onsets = np.bincount(np.nonzero(targets == ONSET)[1], minlength=len(DRUM_CLASSES))
+                onsets = np.bincount(np.nonzero(targets == ONSET)[1], minlength=len(part.classes))
                 rows.append({**row, "shard": part.shard.name, "batch": len(rows), "onsets_per_class": onsets.tolist()})
         digest = checksum(temporary)
     record = {
@@ -148,7 +148,7 @@ def _write_part(part: Part) -> dict[str, Any]:
     return record
 
 
-def plan_parts(tracks: Iterable[Track], folder: Path) -> list[Part]:
+def plan_parts(tracks: Iterable[Track], folder: Path, classes: tuple[str, ...]) -> list[Part]:
     """Tracks in the order of split and id, cut into shards; a shard holds tracks of one split."""
     ordered = sorted(tracks, key=lambda track: (SPLITS.index(track.split), track.id))
     doubled = [track_id for track_id, count in Counter(track.id for track in ordered).items() if count > 1]
@@ -157,7 +157,7 @@ def plan_parts(tracks: Iterable[Track], folder: Path) -> list[Part]:
     parts: list[Part] = []
     for _, of_split in itertools.groupby(ordered, key=lambda track: track.split):
         while batch := tuple(itertools.islice(of_split, size)):
-            parts.append(Part(f"shard-{len(parts):05d}", folder, batch))
+            parts.append(Part(f"shard-{len(parts):05d}", folder, classes, batch))
     return parts
 
 

@@ -13,7 +13,10 @@ from tuner.options import SweepOptions
 CORPUS, UNSEEN = "demo", "demo_unseen"
 # Sizes that a processor trains in minutes; `mirtune sweep` searches the whole spaces.
 SWEEPS: dict[str, dict[str, Any]] = {
-    "vit": {"max_epochs": 10, "narrow": {"layers": (2,), "width": (72,), "heads": (2, 4), "learning_rate": (1e-3, 2e-3)}},
+    "vit": {
+        "max_epochs": 10,
+        "narrow": {"layers": (2,), "width": (72,), "heads": (2, 4), "learning_rate": (1e-3, 2e-3)},
+    },
     "crnn": {"max_epochs": 4, "narrow": {"layers": (2,), "hidden": (72,), "learning_rate": (2e-3, 4e-3)}},
 }
 TRIALS, BATCH_SIZE = 3, 8
@@ -42,7 +45,7 @@ def demo(
 ) -> Demonstration:
     """Prepare, search, rank, pull, evaluate and transcribe; ``say`` is told what happens.
 
-    ``recordings``: the folder of MDB Drums, to evaluate on real recordings as well. Raises what its steps raise.
+    ``recordings``: the folder of the corpus mdb, to evaluate on real recordings as well. Raises what its steps raise.
     """
     from data_prep.job import prepare
     from trainables.checkpoint import Checkpoint
@@ -58,7 +61,7 @@ def demo(
         say(f"\n== {text} ({time.monotonic() - began:.0f} s)")
 
     options = PrepOptions(hours=hours)
-    headline("Preparing: grooves are generated, rendered with drum kits and accompaniment, and turned into frames")
+    headline("Preparing: grooves are generated, rendered with kits and accompaniment, and turned into frames")
     sources = {CORPUS: None, UNSEEN: None} | ({"mdb": recordings} if recordings else {})
     for corpus, source in sources.items():
         manifest = prepare(corpus, source=source, shards=shards, options=options)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora.rendered import Rendering, seed_of
 from data_prep.corpora.track import CorpusSource, PrepOptions, Track
 from data_prep.grooves import STYLES, generate_groove
@@ -67,6 +68,7 @@ SOURCE = CorpusSource(
     name="demo",
     title="generated grooves, rendered",
     licence="MIT",
+    classes=DRUM_CLASSES,
     needs_source=False,
     rendered=True,
     tracks=tracks,
@@ -75,6 +77,7 @@ UNSEEN = CorpusSource(
     name="demo_unseen",
     title="generated grooves in styles that demo lacks, rendered",
     licence="MIT",
+    classes=DRUM_CLASSES,
     needs_source=False,
     rendered=True,
     tracks=unseen_tracks,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora.rendered import MidiExcerpt, Rendering, seed_of
 from data_prep.corpora.track import CorpusSource, PrepOptions, Track
 from data_prep.kit_splits import kits_by_split
@@ -85,6 +86,7 @@ SOURCE = CorpusSource(
     name="groove",
     title="Groove MIDI Dataset, rendered",
     licence="CC BY 4.0",
+    classes=DRUM_CLASSES,
     needs_source=True,
     rendered=True,
     tracks=tracks,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora.annotated import AnnotatedAudio
 from data_prep.corpora.track import CorpusSource, PrepOptions, Track
 from data_prep.refused import Refused
@@ -37,6 +38,7 @@ SOURCE = CorpusSource(
     name="mdb",
     title="MDB Drums, full mixes",
     licence="CC BY-NC-SA 4.0",
+    classes=DRUM_CLASSES,
     needs_source=True,
     rendered=False,
     tracks=tracks,

@@ -59,6 +59,7 @@ class CorpusSource:
     name: str
     title: str
     licence: str
+    classes: tuple[str, ...]
     needs_source: bool
     rendered: bool
     tracks: Callable[[Path | None, PrepOptions], Iterator[Track]]

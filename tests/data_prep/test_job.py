@@ -175,7 +175,7 @@ def test_performances_stay_in_one_split():
 
 def test_layout_hangs_on_the_tracks_alone(tmp_path):
     tracks = list(CORPORA["demo"].tracks(None, PrepOptions(hours=0.5)))
-    forwards, backwards = plan_parts(tracks, tmp_path), plan_parts(tracks[::-1], tmp_path)
+    forwards, backwards = (plan_parts(order, tmp_path, ("kick",)) for order in (tracks, tracks[::-1]))
     assert forwards == backwards
     assert {track.id for part in forwards for track in part.tracks} == {track.id for track in tracks}
     assert all(len({track.split for track in part.tracks}) == 1 for part in forwards)
@@ -263,6 +263,6 @@ def test_every_corpus_refuses_an_empty_folder_or_needs_none(name, tmp_path):
         tracks = list(described.tracks(None, PrepOptions(hours=0.02)))
         assert len({track.id for track in tracks}) == len(tracks)
         check_splits(tracks)
-        _, targets, row, _ = prepare_track(tracks[0])
+        _, targets, row, _ = prepare_track(tracks[0], len(described.classes))
         assert targets.any()
         json.dumps(row)

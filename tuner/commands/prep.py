@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, metavar="DIR", help="the corpus as downloaded")
     add_shards(parser)
     parser.add_argument(
-        "--kits", type=Path, nargs="+", default=[], metavar="DIR", help="folders of drum kits to render with"
+        "--kits", type=Path, nargs="+", default=[], metavar="DIR", help="folders of kits to render with"
     )
     parser.add_argument(
-        "--accompaniment", type=Path, metavar="DIR", help="General MIDI files to mix under rendered drums"
+        "--accompaniment", type=Path, metavar="DIR", help="General MIDI files to mix under what is rendered"
     )
     parser.add_argument("--hours", type=float, metavar="H", help="take part of the corpus")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of whatever is drawn (%(default)s)")

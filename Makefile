@@ -1,0 +1,30 @@
+# Everything a newcomer needs; each target installs what it needs into .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+CODE := data_prep search_spaces trainables tuner tests
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)
+	$(BIN)/mirtune demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy data_prep search_spaces trainables tuner
+	$(BIN)/pytest -q -m "not slow"
+
+bench: $(READY)
+	for script in front_end peaks training_step render preparation; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
+
+clean:
+	rm -rf .venv build *.egg-info
+
+$(READY): setup.cfg pyproject.toml
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $(READY)

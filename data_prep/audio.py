@@ -25,7 +25,7 @@ def read_audio(path: Path) -> np.ndarray:
         with soundfile.SoundFile(path) as file:
             rate_hz = file.samplerate
             # Block by block, so that a header which claims more than the file holds costs no memory.
-            blocks = [block.mean(axis=1) for block in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True)]
+            blocks = [to_mono(block) for block in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True)]
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise Refused(
             f"{path} cannot be decoded as audio ({error}); expected wav, flac, ogg or mp3: replace or remove it"
@@ -40,6 +40,11 @@ def read_audio(path: Path) -> np.ndarray:
             f"{path} has a sample rate of {rate_hz} Hz; expected at least {LOWEST_RATE_HZ} Hz: convert it again"
         )
     return resample(samples, rate_hz)
+
+
+def to_mono(channels: np.ndarray) -> np.ndarray:
+    """Mean of the channels, (S, channels) float32 -> (S,) float32; as a product, which is quicker than mean()."""
+    return channels @ np.full(channels.shape[1], 1 / channels.shape[1], np.float32)
 
 
 def resample(samples: np.ndarray, from_hz: int) -> np.ndarray:

@@ -27,7 +27,7 @@ FFT_SAMPLES = 2048
 BANDS_PER_OCTAVE = 12
 LOWEST_HZ, HIGHEST_HZ, TUNING_HZ = 20.0, 20_000.0, 440.0
 # Cache-sized: frames, spectra and magnitudes of a block stay in the second-level cache.
-BLOCK_FRAMES = 32
+BLOCK_FRAMES = 64
 
 
 @cache
@@ -90,7 +90,9 @@ def log_spectrogram(samples: np.ndarray) -> np.ndarray:
         block = slice(first, min(first + BLOCK_FRAMES, frames))
         spectrum = rfft(windows[block] * _window(), axis=1, overwrite_x=True)[:, :highest_bin]
         # abs() of complex numbers guards against overflow at several times the cost
-        magnitude = np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag))
+        magnitude = np.square(spectrum.real)
+        magnitude += np.square(spectrum.imag)
+        np.sqrt(magnitude, out=magnitude)
         for bins, group, weights in _filter_groups():
             np.matmul(magnitude[:, bins], weights, out=bands[block, group])
     np.log10(np.add(bands, 1, out=bands), out=bands)

@@ -38,9 +38,11 @@ def count_hits(estimated: Tensor, reference: Tensor, tolerance_frames: int = TOL
 
 def _positions(marks: Tensor, stride: int) -> Tensor:
     """Sorted positions of the marks with all (B, K) rows laid end to end, ``stride`` apart."""
-    rows = marks.transpose(1, 2).flatten(0, 1)
-    row, frame = rows.nonzero(as_tuple=True)
-    return row * stride + frame
+    _, frames, classes = marks.shape
+    flat = marks.reshape(-1).nonzero().squeeze(1)
+    step, of = torch.div(flat, classes, rounding_mode="floor"), flat % classes
+    window = torch.div(step, frames, rounding_mode="floor")
+    return ((window * classes + of) * stride + step % frames).sort().values
 
 
 def _matched(estimated: Tensor, reference: Tensor, tolerance: int) -> Tensor:

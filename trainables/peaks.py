@@ -31,14 +31,15 @@ def find_peaks(activations: Tensor, rule: PeakRule) -> Tensor:
     reach = rule.around_frames
     batch, frames, classes = activations.shape
     around = functional.pad(activations.float(), (0, 0, reach, reach)).view(-1)
-    loud = (activations >= rule.threshold).nonzero(as_tuple=True)  # few: only these are looked at
-    first = (loud[0] * (frames + 2 * reach) + loud[1]) * classes + loud[2]
+    loud = (activations.reshape(-1) >= rule.threshold).nonzero().squeeze(1)  # few: only these are looked at
+    # the same places in the padded copy, where every window of the batch is longer by two margins
+    first = loud + torch.div(loud, frames * classes, rounding_mode="floor") * (2 * reach * classes)
     near = around[first.unsqueeze(1) + torch.arange(2 * reach + 1, device=first.device) * classes]
     own = near[:, reach]
     is_peak = (own == near.amax(dim=1)) & (own >= near.mean(dim=1) + rule.delta)
-    peaks = torch.zeros(batch, frames, classes, dtype=torch.bool, device=activations.device)
-    peaks[tuple(index[is_peak] for index in loud)] = True
-    return _thinned(peaks, rule.apart_frames)
+    peaks = torch.zeros(batch * frames * classes, dtype=torch.bool, device=activations.device)
+    peaks[loud[is_peak]] = True
+    return _thinned(peaks.view(batch, frames, classes), rule.apart_frames)
 
 
 def _thinned(candidates: Tensor, apart: int) -> Tensor:
@@ -46,13 +47,14 @@ def _thinned(candidates: Tensor, apart: int) -> Tensor:
 
     Two candidates that close are equal maxima, so this ends after a round or two, whatever T is.
     """
-    waiting = candidates.clone()
-    waiting[:, :apart] = False
-    kept = torch.zeros_like(waiting)
+    candidates[:, :apart] = False
+    if not any(bool((candidates[:, by:] & candidates[:, :-by]).any()) for by in range(1, apart + 1)):
+        return candidates
+    waiting, kept = candidates, torch.zeros_like(candidates)
     while bool(waiting.any()):
         first = waiting & ~_follows(waiting, apart)
         kept |= first
-        waiting &= ~(first | _follows(first, apart))
+        waiting = waiting & ~(first | _follows(first, apart))
     return kept
 
 

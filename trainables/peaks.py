@@ -37,30 +37,29 @@ def find_peaks(activations: Tensor, rule: PeakRule) -> Tensor:
     near = around[first.unsqueeze(1) + torch.arange(2 * reach + 1, device=first.device) * classes]
     own = near[:, reach]
     is_peak = (own == near.amax(dim=1)) & (own >= near.mean(dim=1) + rule.delta)
+    chosen = loud[is_peak]
+    chosen = chosen[torch.div(chosen, classes, rounding_mode="floor") % frames >= rule.apart_frames]
     peaks = torch.zeros(batch * frames * classes, dtype=torch.bool, device=activations.device)
-    peaks[loud[is_peak]] = True
-    return _thinned(peaks.view(batch, frames, classes), rule.apart_frames)
+    peaks[chosen] = True
+    _thin(peaks, chosen, torch.arange(1, rule.apart_frames + 1, device=chosen.device) * classes)
+    return peaks.view(batch, frames, classes)
 
 
-def _thinned(candidates: Tensor, apart: int) -> Tensor:
-    """(B, T, K) bool: from the left, keep the candidates more than ``apart`` frames after the last one kept.
+def _thin(kept: Tensor, candidates: Tensor, apart: Tensor) -> None:
+    """From the left, drop the candidates that follow one that is kept too closely.
 
-    Two candidates that close are equal maxima, so this ends after a round or two, whatever T is.
+    kept: flat bool, True at the candidates (N,); apart: distances that are too close. Two candidates that close are
+    equal maxima, so only a few are in doubt, and a round or two decides them, whatever the length.
     """
-    candidates[:, :apart] = False
-    if not any(bool((candidates[:, by:] & candidates[:, :-by]).any()) for by in range(1, apart + 1)):
-        return candidates
-    waiting, kept = candidates, torch.zeros_like(candidates)
-    while bool(waiting.any()):
-        first = waiting & ~_follows(waiting, apart)
-        kept |= first
-        waiting = waiting & ~(first | _follows(first, apart))
-    return kept
-
-
-def _follows(marks: Tensor, apart: int) -> Tensor:
-    """True on the ``apart`` frames after each mark."""
-    followed = torch.zeros_like(marks)
-    for distance in range(1, apart + 1):
-        followed[:, distance:] |= marks[:, :-distance]
-    return followed
+    before = candidates.unsqueeze(1) - apart
+    in_doubt = kept[before].any(dim=1)
+    candidates, before = candidates[in_doubt], before[in_doubt]
+    pending = torch.zeros_like(kept)
+    pending[candidates], kept[candidates] = True, False
+    while len(candidates):
+        beaten = kept[before].any(dim=1)
+        free = ~beaten & ~pending[before].any(dim=1)
+        kept[candidates[free]] = True
+        decided = beaten | free
+        pending[candidates[decided]] = False
+        candidates, before = candidates[~decided], before[~decided]

@@ -9,20 +9,25 @@ import numpy as np
 
 from data_prep.default_kits import RECIPES, recordings_of
 from data_prep.hydrogen import read_drumkit
-from data_prep.kits import KitRef, default_kits, find_kits
-from data_prep.pieces import SOUND_FONT_KEYS, TABLE
+from data_prep.kits import KitRef, default_kits, find_kits, load_kit
+from data_prep.pieces import PIECE_CLASS, SOUND_FONT_KEYS, TABLE
+from data_prep.samples import Kit, Voice
 from data_prep.sound_fonts import open_sound_font
 
 SPLITS = ("train", "validation", "test")
 FILLED_FIRST = ("train", "test", "validation")  # where families are few
 TRAINING_SHARE = 0.7  # of the families that nothing else decides
+COMBINED_SHARE = 0.3  # of the draws take their pieces from three kits
+SOURCES = {"kick": 0, "snare": 1, "toms": 1, "hi-hat": 2, "cymbals": 2}  # which of the three has a class
 MOST: dict[str, float] = {row["family"]: row.get("most", 1.0) for row in TABLE["families"]}
 
 
 def recordings(ref: KitRef) -> frozenset[str]:
     """Checksums of the recordings a kit plays, as they lie in its files: two kits that have one in common share a
-    sound.
+    sound. A synthetic kit has none; it is drawn from its name, which stands for them.
     """
+    if ref.kind == "synthetic":
+        return frozenset({ref.name})
     if ref.kind == "hydrogen":
         instruments = read_drumkit(ref.path, SOUND_FONT_KEYS).instruments.values()
         files = {layer.file for voices in instruments for layers in voices for layer in layers}
@@ -102,3 +107,19 @@ def draw_kit(refs: Sequence[KitRef], rng: np.random.Generator) -> KitRef:
     family = families[rng.choice(len(families), p=weights / weights.sum())]
     own = [ref for ref in refs if ref.family == family]
     return own[int(rng.integers(len(own)))]
+
+
+def drawn_kit(refs: Sequence[KitRef], rng: np.random.Generator) -> Kit:
+    """A kit by chance, loaded; at times combined: kick from one, snare and toms from another, hats and cymbals from a
+    third of ``refs``, which are of one split. Raises Refused where a kit cannot be read.
+    """
+    first = load_kit(draw_kit(refs, rng))
+    if rng.random() >= COMBINED_SHARE:
+        return first
+    kits = (first, load_kit(draw_kit(refs, rng)), load_kit(draw_kit(refs, rng)))
+    pieces: dict[str, tuple[Voice, ...]] = {}
+    for of, source in SOURCES.items():
+        own = {piece: voices for piece, voices in kits[source].pieces.items() if PIECE_CLASS[piece] == of}
+        # what the kit lacks comes from the first that has it
+        pieces |= own or {piece: voices for piece, voices in first.pieces.items() if PIECE_CLASS[piece] == of}
+    return Kit(" + ".join(dict.fromkeys(kit.name for kit in kits)), pieces)

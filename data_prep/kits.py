@@ -15,6 +15,7 @@ from data_prep.refused import Refused
 from data_prep.samples import Kit, Voice, normalised
 from data_prep.sound_font_notes import drum_voice
 from data_prep.sound_fonts import open_sound_font
+from data_prep.synthetic_kits import NAMES, load_synthetic_kit
 
 __all__ = ["PIECES", "Kit", "KitRef", "default_kits", "find_kits", "load_kit"]
 
@@ -28,9 +29,9 @@ log = logging.getLogger(__name__)
 class KitRef:
     """Where a kit is, without its sound; travels between processes.
 
-    kind: "hydrogen" (path is the kit's folder), "sound font" (path and (bank, number) of the preset) or "default" (one
-    of default_kits.RECIPES). family: kits of one family share recordings. split: where it must go, or None where that
-    is free.
+    kind: "hydrogen" (path is the kit's folder), "sound font" (path and (bank, number) of the preset), "default" (one
+    of default_kits.RECIPES) or "synthetic" (drawn from its name; it has no path). family: kits of one family share
+    recordings. split: where it must go, or None where that is free.
     """
 
     name: str
@@ -95,8 +96,15 @@ def _default_refs(path: Path) -> Iterator[KitRef]:
 
 
 def default_kits() -> tuple[KitRef, ...]:
-    """The kits of every installation, in all three splits, from the sound font in the wheel of pretty_midi."""
-    return tuple(_default_refs(tim.default_sound_font()))
+    """The kits of every installation: in all three splits those from the sound font in the wheel of pretty_midi, and
+    synthesised ones for training and validation, a family in each.
+    """
+    drawn = (
+        KitRef(name, f"Synthetic {split}", Path(), "synthetic", split=split)
+        for split, names in NAMES.items()
+        for name in names
+    )
+    return (*_default_refs(tim.default_sound_font()), *drawn)
 
 
 def _candidates(place: Path) -> Iterator[Path]:
@@ -148,6 +156,8 @@ def load_kit(ref: KitRef) -> Kit:
     """A kit's recordings: mono float32 at 44.1 kHz, trimmed to their attack, levelled; the last sixteen stay in memory
     (at most 70 MB each among the kits known). Raises Refused where the kit cannot be read.
     """
+    if ref.kind == "synthetic":
+        return load_synthetic_kit(ref.name)
     if ref.kind == "default":
         return tim.load_default_kit(ref.path, ref.name)
     if ref.kind == "hydrogen":

@@ -11,8 +11,8 @@ import numpy as np
 from data_prep.accompaniment import load_accompaniments
 from data_prep.augment import augment
 from data_prep.classes import to_classes
-from data_prep.kit_splits import draw_kit
-from data_prep.kits import KitRef, load_kit
+from data_prep.kit_splits import drawn_kit
+from data_prep.kits import KitRef
 from data_prep.midi import Notes, read_drum_notes
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
@@ -84,7 +84,7 @@ class Rendering:
         rng = np.random.default_rng(self.seed)
         classes, unknown = to_classes(notes.pitches.tolist(), self.vocabulary)
         seconds = float(notes.times_s[-1]) + TAIL_S
-        rendered = render_drums(notes, load_kit(draw_kit(self.kits, rng)), seed=self.seed, seconds=seconds)
+        rendered = render_drums(notes, drawn_kit(self.kits, rng), seed=self.seed, seconds=seconds)
         accompaniment = None
         if rng.random() < MIXED_SHARE:
             accompaniment = load_accompaniments(self.accompaniment).excerpt(self.split, seconds, self.seed)

@@ -66,10 +66,11 @@ def ringing(hz: np.ndarray, decay_s: np.ndarray, gains: np.ndarray, t: np.ndarra
     """A bank of decaying partials: hz, decay_s (K,), gains complex (R, K), t (S,) -> (R, S) float32."""
     turns = (2j * np.pi * hz - 1 / decay_s) / SAMPLE_RATE_HZ
     blocks = np.exp(turns * (BLOCK * np.arange(len(t) // BLOCK))[:, None])
-    within = gains[:, :, None] * np.exp(turns[:, None] * np.arange(BLOCK))
+    within = gains.T[:, :, None] * np.exp(turns[:, None] * np.arange(BLOCK))[:, None]
     outer = np.concatenate([blocks.real, -blocks.imag], axis=1).astype(np.float32)
-    inner = np.concatenate([within.real, within.imag], axis=1).astype(np.float32)
-    return np.matmul(outer, inner).reshape(len(gains), len(t))
+    inner = np.concatenate([within.real, within.imag]).astype(np.float32)
+    sound = outer @ inner.reshape(len(inner), -1)  # one product: threads of a busy machine wait for each other once
+    return sound.reshape(len(blocks), len(gains), BLOCK).swapaxes(0, 1).reshape(len(gains), len(t))
 
 
 def scattered(rng: np.random.Generator, gains_db: np.ndarray, wobble_db: float) -> np.ndarray:

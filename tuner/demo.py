@@ -17,7 +17,10 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "max_epochs": 10,
         "narrow": {"layers": (2,), "width": (72,), "heads": (2, 4), "learning_rate": (1e-3, 2e-3)},
     },
-    "crnn": {"max_epochs": 4, "narrow": {"layers": (2,), "hidden": (72,), "learning_rate": (2e-3, 4e-3)}},
+    "crnn": {
+        "max_epochs": 3,
+        "narrow": {"layers": (2,), "hidden": (72,), "unit": ("lstm",), "learning_rate": (2e-3, 3e-3, 4e-3)},
+    },
 }
 TRIALS, BATCH_SIZE = 3, 8
 

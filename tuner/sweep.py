@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.tracking import Tracker
     from tuner.watch import TrialRecord, Watcher
 
-BATCH_ON_GPU, BATCH_ON_CPU = 128, 32
+BATCH_ON_GPU, BATCH_ON_CPU = 128, 16
 
 
 class SweepFailed(RuntimeError):

@@ -17,7 +17,7 @@ from data_prep.midi import Notes
 UNSEEN_STYLES = ("samba", "metal", "ballad")
 SEEN_STYLES = tuple(style for style in STYLES if style not in UNSEEN_STYLES)
 BARS = 8
-HOURS = 0.5  # unless --hours says otherwise
+HOURS = 0.4  # unless --hours says otherwise
 SPLIT_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 GROOVE_S = 18.0  # about what eight bars last
 

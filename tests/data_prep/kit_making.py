@@ -86,7 +86,14 @@ def sound_font(path: Path, presets: Sequence[Preset]) -> Path:
     inst += struct.pack("<20sH", b"EOI", bags)
     ibag += struct.pack("<HH", generators, 0)
     headers += struct.pack("<20sIIIIIBbHH", b"EOS", 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    tables = {b"phdr": phdr, b"pbag": pbag, b"pmod": b"\0" * 10, b"pgen": pgen + b"\0" * 4, b"inst": inst, b"ibag": ibag}
+    tables = {
+        b"phdr": phdr,
+        b"pbag": pbag,
+        b"pmod": b"\0" * 10,
+        b"pgen": pgen + b"\0" * 4,
+        b"inst": inst,
+        b"ibag": ibag,
+    }
     tables |= {b"imod": b"\0" * 10, b"igen": igen + b"\0" * 4, b"shdr": headers}
     body = b"sfbk" + _list(b"INFO", _chunk(b"ifil", struct.pack("<HH", 2, 1))) + _list(b"sdta", _chunk(b"smpl", data))
     body += _list(b"pdta", *(_chunk(name, content) for name, content in tables.items()))

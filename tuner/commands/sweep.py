@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--architecture", required=True, metavar="NAME", help="rnn, cnn, crnn, conv_transformer or vit")
     add("--trials", type=int, required=True, metavar="N", help="configurations to try")
     add("--max-epochs", type=int, default=_DEFAULTS.max_epochs, metavar="N", help="per trial (%(default)s)")
-    add("--batch-size", type=int, metavar="N", help="windows in a batch (128 on a GPU, 32 on a CPU)")
+    add("--batch-size", type=int, metavar="N", help="windows in a batch (128 on a GPU, 16 on a CPU)")
     add(
         "--scheduler", default=_DEFAULTS.scheduler, metavar="NAME", help="none, or asha: stop weak trials (%(default)s)"
     )

@@ -10,7 +10,10 @@ SUMMARY = "the whole chain on grooves that mirtune generates and renders itself"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--recordings", type=Path, metavar="DIR", help="folder of the corpus mdb, to evaluate on real recordings as well"
+        "--recordings",
+        type=Path,
+        metavar="DIR",
+        help="folder of the corpus mdb, to evaluate on real recordings as well",
     )
 
 

@@ -4,11 +4,18 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tuner.commands.common import add_shards
+from tuner.commands.common import add_shards, print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from data_prep.shards import Manifest
 
 SUMMARY = "turn a corpus into shards"
 SECONDS_BETWEEN_LINES = 5.0
+SHOWN_REASONS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,15 +67,31 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         workers=arguments.workers,
     )
+    began = time.monotonic()
     manifest = prepare(
         arguments.corpus, source=arguments.source, shards=arguments.shards, options=options, progress=Progress()
     )
-    for split, summary in manifest.splits.items():
-        onsets = sum(summary.onsets.values())
-        print(f"{split}: {summary.tracks} tracks, {summary.seconds / 3600:.2f} hours, {onsets} onsets")
-    if manifest.refused:
-        print(
-            f"{len(manifest.refused)} tracks were left out, for example: {manifest.refused[0]['reason']}",
-            file=sys.stderr,
-        )
-    print(f"{arguments.corpus} is ready in {arguments.shards / arguments.corpus}")
+    print_table(table(manifest))
+    for entry in manifest.refused[:SHOWN_REASONS]:
+        print(f"left out: {entry['reason']}", file=sys.stderr)
+    if len(manifest.refused) > SHOWN_REASONS:
+        more = len(manifest.refused) - SHOWN_REASONS
+        print(f"and {more} more tracks; manifest.json lists all with reasons", file=sys.stderr)
+    seconds, audio_s = time.monotonic() - began, sum(of.seconds for of in manifest.splits.values())
+    print(f"{arguments.corpus} is ready in {arguments.shards / arguments.corpus} after {seconds:.0f} s", end="")
+    print(f" ({audio_s / seconds:.0f} times real time)")
+
+
+def table(manifest: "Manifest") -> "Table":
+    """What each split holds, and how often each class occurs in it."""
+    from rich.table import Table
+
+    shown = Table(title=f"Corpus {manifest.corpus}")
+    shown.add_column("split")
+    for column in ("tracks", "hours", "left out", *manifest.classes):
+        shown.add_column(column, justify="right")
+    for split, of in manifest.splits.items():
+        left_out = sum(entry["split"] == split for entry in manifest.refused)
+        onsets = [f"{of.onsets[name]:,}" for name in manifest.classes]
+        shown.add_row(split, str(of.tracks), f"{of.seconds / 3600:.2f}", str(left_out), *onsets)
+    return shown

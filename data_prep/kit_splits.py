@@ -95,7 +95,7 @@ def kits_by_split(folders: Sequence[Path] = ()) -> dict[str, tuple[KitRef, ...]]
 
 
 def draw_kit(refs: Sequence[KitRef], rng: np.random.Generator) -> KitRef:
-    """One kit by chance: families alike, Fluid at most a third and electronic kits at most a twentieth where there are
+    """One kit by chance: families alike, but some (Fluid, Tim, electronic) at most their share where there are
     others.
     """
     families = sorted({ref.family for ref in refs})

@@ -72,7 +72,7 @@ def test_fallbacks_stay_in_their_class():
 def test_default_kits_fill_all_splits_and_cover_all_classes():
     splits = split_kits(default_kits())
     recorded = {split: sum(ref.kind == "default" for ref in refs) for split, refs in splits.items()}
-    assert recorded == {"train": 8, "validation": 1, "test": 1}
+    assert recorded == {"train": 3, "validation": 1, "test": 3}
     assert {split: len(refs) - recorded[split] for split, refs in splits.items()} == {**COUNTS, "test": 0}
     for refs in splits.values():
         for ref in few(refs):

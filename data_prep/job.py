@@ -8,7 +8,7 @@ source files and the front end as they are now. `manifest.json` comes last.
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,12 @@ def prepare(
         raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted(CORPORA))}")
     described = CORPORA[corpus]
     check_source(described, source)
+    check_heeded(described, source, options)
+    shards = shards.resolve()  # workers may stand in another folder
+    source = source.resolve() if source else None
+    options = replace(options, kits=tuple(kit.resolve() for kit in options.kits))
+    if options.accompaniment:
+        options = replace(options, accompaniment=options.accompaniment.resolve())
     tracks = list(described.tracks(source, options))
     check_splits(tracks)
     folder = shards / corpus
@@ -84,6 +90,16 @@ def check_source(described: CorpusSource, source: Path | None) -> None:
         raise Refused(f"--source {source} is no folder; expected the top folder of {described.title}: check the path")
 
 
+def check_heeded(described: CorpusSource, source: Path | None, options: PrepOptions) -> None:
+    """Refused where an option was given that means nothing to the corpus."""
+    unheeded: dict[str, Any] = {"--source": None if described.needs_source else source}
+    if not described.rendered:
+        unheeded |= {"--kits": options.kits, "--accompaniment": options.accompaniment, "--hours": options.hours}
+    for option, given in unheeded.items():
+        if given:
+            raise Refused(f"{option} means nothing to corpus {described.name!r} ({described.title}); leave it out")
+
+
 def finish(described: CorpusSource, options: PrepOptions, folder: Path, records: list[dict[str, Any]]) -> Manifest:
     """Write the tables and, last, the manifest; remove shards that no longer belong."""
     rows = [row for record in records for row in record["rows"]]
@@ -91,6 +107,8 @@ def finish(described: CorpusSource, options: PrepOptions, folder: Path, records:
     if not rows:
         reason = refused[0]["reason"] if refused else "the corpus names no track"
         raise Refused(f"no track of corpus {described.name!r} could be prepared; the first reason: {reason}")
+    for half_written in folder.rglob(".*.part"):  # by a worker that was killed
+        half_written.unlink()
     names = {row["shard"] for row in rows}
     for stray in [*folder.glob("shard-*.arrow"), *(folder / "parts").glob("shard-*.json")]:
         if f"{stray.stem}.arrow" not in names:

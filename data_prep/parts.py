@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ import numpy as np
 
 from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.corpora import Track
-from data_prep.files import checksum, disk_space, write_atomically, write_json
-from data_prep.onsets import MERGE_WITHIN_S, ONSET, onset_frames, target_grid
+from data_prep.files import checksum, disk_space, is_disk_full, write_atomically, write_json
+from data_prep.onsets import ONSET, onset_frames, target_grid
 from data_prep.refused import Refused
 from data_prep.shards import SPLITS, Moments, ShardWriter
-from data_prep.spectrogram import BANDS, FEATURES, FRAMES_PER_S, log_spectrogram
+from data_prep.spectrogram import BANDS, FRAMES_PER_S, log_spectrogram
 
 # Enough shards to keep workers busy on a small corpus, few enough files on a large one.
 MOST_TRACKS_A_SHARD, SHARDS_WANTED = 64, 16
@@ -49,12 +50,11 @@ class Part:
         return self.folder / "parts" / f"{self.name}.json"
 
     def key(self) -> str:
-        """Changes when a track, the size or time of a source file, or the front end changes."""
-        sources = sorted({path for track in self.tracks for path in track.recording.sources})
-        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources if path.is_file()]
-        described = repr(
-            (FEATURES, CONDITION, self.classes, MERGE_WITHIN_S, version_of("mirtune"), self.tracks, stamps)
-        )
+        """Changes when a track, the size or time of a file it is made from, or the code of the preparation changes."""
+        recordings = [track.recording for track in self.tracks]
+        paths = sorted({path for recording in recordings for path in (*recording.sources, *recording.materials)})
+        stamps = [stamp for path in paths for stamp in stamps_below(path)]
+        described = repr((code_checksum(), CONDITION, self.classes, self.tracks, stamps))
         return hashlib.sha256(described.encode()).hexdigest()
 
     def finished(self) -> dict[str, Any] | None:
@@ -65,6 +65,19 @@ class Part:
         except (OSError, ValueError, KeyError):
             return None
         return record if fits else None
+
+
+def stamps_below(path: Path) -> list[tuple[str, int, int]]:
+    """(path, bytes, time of change) of a file, or of all files in a folder; none where there is nothing."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+@cache
+def code_checksum() -> str:
+    """SHA-256 over the code and the tables of the preparation: other code may make other shards."""
+    files = [path for path in sorted(Path(__file__).parent.rglob("*")) if path.suffix in (".py", ".json")]
+    return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
 
 
 def version_of(package: str) -> str:
@@ -127,8 +140,11 @@ def _write_part(part: Part) -> dict[str, Any]:
             for track in part.tracks:
                 try:
                     bands, targets, row, left_out = prepare_track(track, len(part.classes))
-                except Refused as reason:
-                    refused.append({"id": track.id, "split": track.split, "reason": str(reason)})
+                except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
+                    if is_disk_full(reason):
+                        raise
+                    text = str(reason) if isinstance(reason, Refused) else f"{track.id}: {reason!r}"
+                    refused.append({"id": track.id, "split": track.split, "reason": text})
                     continue
                 writer.write(bands, targets)
                 notes.update(left_out)
@@ -192,4 +208,8 @@ def run_parts(parts: list[Part], workers: int | None) -> Iterator[tuple[Part, di
             running[task.remote(part)] = part
         done, _ = ray.wait(list(running))
         for reference in done:
-            yield running.pop(reference), ray.get(reference)
+            try:
+                record = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None  # what the worker said, without its traceback
+            yield running.pop(reference), record

@@ -58,6 +58,11 @@ class AnnotatedAudio:
         """Audio and annotation."""
         return (self.audio, self.annotation)
 
+    @property
+    def materials(self) -> tuple[Path, ...]:
+        """None."""
+        return ()
+
     def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
         """Samples, onsets, and labels left out; Refused where over 1 % of the labels are unknown."""
         times_s, labels = read_labelled_times(self.annotation)

@@ -76,23 +76,28 @@ class Rendering:
         """The files of the performance."""
         return self.performance.sources
 
+    @property
+    def materials(self) -> tuple[Path, ...]:
+        """Kits and accompaniment."""
+        paths = {ref.path for ref in self.kits if ref.kind != "synthetic"}
+        return (*sorted(paths), *([self.accompaniment] if self.accompaniment else []))
+
     def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
         """Samples, the onsets that sound, and what was left out: unknown pitches, pieces the kit lacks."""
         notes = self.performance.notes()
         if not len(notes):
-            raise Refused(f"{self._named()} has no drum note with velocity above 0; remove it from the corpus")
-        rng = np.random.default_rng(self.seed)
+            raise Refused(f"{self.performance} has no drum note with velocity above 0: nothing to render")
+        # one stream a stage: with a shared one a kit would always come with the same room, level and equalisation
+        drawing, playing, accompanying, mixing = map(int, np.random.SeedSequence(self.seed).generate_state(4))
+        rng = np.random.default_rng(drawing)
         classes, unknown = to_classes(notes.pitches.tolist(), self.vocabulary)
         seconds = float(notes.times_s[-1]) + TAIL_S
-        rendered = render_drums(notes, drawn_kit(self.kits, rng), seed=self.seed, seconds=seconds)
+        rendered = render_drums(notes, drawn_kit(self.kits, rng), seed=playing, seconds=seconds)
         accompaniment = None
         if rng.random() < MIXED_SHARE:
-            accompaniment = load_accompaniments(self.accompaniment).excerpt(self.split, seconds, self.seed)
+            accompaniment = load_accompaniments(self.accompaniment).excerpt(self.split, seconds, accompanying)
         kept = rendered.sounded & (classes >= 0)
         onsets = Onsets.of(notes.times_s[kept], classes[kept], notes.velocities[kept] / 127)
         left_out = Counter({f"unknown pitch {pitch}": count for pitch, count in unknown.items()})
-        left_out["notes that the kit has no piece for"] = int((~rendered.sounded).sum())
-        return augment(rendered.samples, accompaniment, seed=self.seed), onsets, left_out
-
-    def _named(self) -> str:
-        return str(self.sources[0]) if self.sources else str(self.performance)
+        left_out["notes that the kit has no piece for"] = int((~rendered.sounded & (classes >= 0)).sum())
+        return augment(rendered.samples, accompaniment, seed=mixing), onsets, left_out

@@ -19,6 +19,11 @@ class Recording(Protocol):
         """The files it is made from; when one changes the track is prepared again."""
         ...
 
+    @property
+    def materials(self) -> tuple[Path, ...]:
+        """Files and folders that many tracks are made with; a change there prepares the track again, too."""
+        ...
+
     def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
         """Samples (S,) at 44.1 kHz, onsets, and what was left out (words -> count); raises Refused."""
         ...
@@ -54,7 +59,7 @@ class PrepOptions:
 
 @dataclass(frozen=True)
 class CorpusSource:
-    """How a corpus is read: ``tracks(source folder or None, options)``; ``options`` names the options it heeds."""
+    """How a corpus is read: ``tracks(source folder or None, options)``; rendered ones heed kits, music and hours."""
 
     name: str
     title: str

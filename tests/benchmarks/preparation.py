@@ -12,7 +12,7 @@ import torch
 import torchaudio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import drum_hits, write_mdb_track
+from miniature import drum_hits, write_mdb_track
 from timing import report
 
 from data_prep.corpora import PrepOptions

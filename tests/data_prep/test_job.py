@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import drum_hits, write_mdb_track
+from miniature import drum_hits, write_mdb_track
 
 from data_prep.audio import read_audio
 from data_prep.corpora import CORPORA, PrepOptions, Track

@@ -6,7 +6,7 @@ import partitura
 import pytest
 import soundfile
 import torch
-from conftest import drum_hits
+from miniature import drum_hits
 
 from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.onsets import Onsets

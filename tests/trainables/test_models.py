@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import DATA
 
 from data_prep.refused import Refused
 from trainables.models import MODELS, build_model
@@ -28,7 +28,7 @@ def ours(row: dict) -> dict:
     return chosen
 
 
-ROWS = json.loads((DATA / "parameter_counts.json").read_text())
+ROWS = json.loads((Path(__file__).parents[1] / "data" / "parameter_counts.json").read_text())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(str(value) for value in row.values()))

@@ -16,9 +16,9 @@ import numpy as np
 from data_prep.default_kits import default_sound_font
 from data_prep.melodic import MelodicNotes, read_melodic_notes, render_notes
 from data_prep.refused import Refused
+from data_prep.shards import SPLITS
 
 SUFFIXES = (".mid", ".midi")
-SPLITS = ("train", "validation", "test")
 SHARES = (0.8, 0.9)  # of the files, by a hash of their content: training below the first, validation below the second
 # evidence.md: the music of the Freedoom project is for training, that of OpenMSX for validation and test
 TRAINING_FOLDER, HELD_OUT_FOLDER = "freedoom", "openmsx"

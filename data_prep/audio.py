@@ -9,7 +9,7 @@ from data_prep.refused import Refused
 
 SAMPLE_RATE_HZ = 44_100
 LOWEST_RATE_HZ = 4_000
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+LOUDEST = 16.0  # floats may pass 1 a little; far beyond it they are integers in disguise
 BLOCK_SAMPLES = 1 << 18
 
 
@@ -17,7 +17,8 @@ def read_audio(path: Path) -> np.ndarray:
     """Decode wav, flac, ogg or mp3 to mono float32 samples (S,) in [-1, 1] at 44.1 kHz.
 
     Channels are averaged; other sample rates are resampled. Raises Refused where the file is missing, cannot be
-    decoded, holds no sample, holds NaN or infinity, or has a sample rate below 4 kHz.
+    decoded, holds no sample, holds NaN or infinity, is far beyond full scale,
+    or has a sample rate below 4 kHz.
     """
     if not path.is_file():
         raise Refused(f"no audio file at {path}; check the path or download the corpus again")
@@ -35,6 +36,8 @@ def read_audio(path: Path) -> np.ndarray:
         raise Refused(f"{path} holds no audio samples; replace the file or remove it from the corpus")
     if not np.isfinite(samples).all():
         raise Refused(f"{path} holds samples that are not finite numbers; convert it again from its source")
+    if (loudest := float(np.abs(samples).max())) > LOUDEST:
+        raise Refused(f"{path} has samples of up to {loudest:.0f}; expected floats from -1 to 1: divide by full scale")
     if rate_hz < LOWEST_RATE_HZ:
         raise Refused(
             f"{path} has a sample rate of {rate_hz} Hz; expected at least {LOWEST_RATE_HZ} Hz: convert it again"

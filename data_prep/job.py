@@ -19,10 +19,11 @@ import pandas as pd
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
 from data_prep.files import checksum, write_atomically
 from data_prep.onsets import MERGE_WITHIN_S
-from data_prep.parts import CONDITION, plan_parts, run_parts, version_of
+from data_prep.parts import CONDITION, plan_parts, run_parts
 from data_prep.refused import Refused
 from data_prep.shards import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.spectrogram import BANDS, FEATURES, FRAMES_PER_S
+from data_prep.versions import version_of
 
 Progress = Callable[[int, int, str], None]  # tracks done, tracks in all, what was just done
 

@@ -12,9 +12,9 @@ from data_prep.hydrogen import read_drumkit
 from data_prep.kits import KitRef, default_kits, find_kits, load_kit
 from data_prep.pieces import PIECE_CLASS, SOUND_FONT_KEYS, TABLE
 from data_prep.samples import Kit, Voice
+from data_prep.shards import SPLITS
 from data_prep.sound_fonts import open_sound_font
 
-SPLITS = ("train", "validation", "test")
 FILLED_FIRST = ("train", "test", "validation")  # where families are few
 TRAINING_SHARE = 0.7  # of the families that nothing else decides
 COMBINED_SHARE = 0.3  # of the draws take their pieces from three kits

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +77,6 @@ def code_checksum() -> str:
     """SHA-256 over the code and the tables of the preparation: other code may make other shards."""
     files = [path for path in sorted(Path(__file__).parent.rglob("*")) if path.suffix in (".py", ".json")]
     return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
-
-
-def version_of(package: str) -> str:
-    """Installed version of a package, or "unknown"."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def prepare_track(track: Track, classes: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Counter[str]]:

@@ -12,8 +12,9 @@ def test_ray_up_accepts_the_cluster():
     validate_config(prepare_config(yaml.safe_load(CLUSTER.read_text())))
 
 
-def test_workers_come_and_go_and_the_head_trains_nothing():
+def test_a_sweep_finds_a_worker_and_the_head_trains_nothing():
     config = yaml.safe_load(CLUSTER.read_text())
     nodes = config["available_node_types"]
     assert nodes[config["head_node_type"]]["resources"] == {"CPU": 0}
-    assert nodes["gpu"]["min_workers"] == 0 < nodes["gpu"]["max_workers"] <= config["max_workers"]
+    assert 1 <= nodes["gpu"]["min_workers"] <= nodes["gpu"]["max_workers"] <= config["max_workers"]
+    assert nodes["gpu"]["resources"]["GPU"] >= 1

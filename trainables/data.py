@@ -50,7 +50,8 @@ class SplitData:
     def read(self, windows: np.ndarray, shifts: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
         """Bands (B, T, F) float16 and targets (B, T, K) uint8 halves of some windows, silence beyond a track's end.
 
-        ``shifts`` moves each window by so many frames, as far as its track reaches.
+        ``shifts`` moves each window by so many frames, but keeps it within its track: the last one, which would reach
+        beyond the end, lies against it.
         """
         shape = (len(windows), WINDOW_FRAMES)
         bands = np.zeros((*shape, self.tracks[0].bands.shape[1]), np.float16)
@@ -67,7 +68,7 @@ class SplitData:
         return torch.from_numpy(bands), torch.from_numpy(targets)
 
     def shuffled(self, batch_size: int, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch: every window once in random order, moved by up to half a window to either side."""
+        """An epoch: every window once in random order, each moved by up to half a window."""
         order = generator.permutation(len(self))
         shifts = generator.integers(-WINDOW_FRAMES // 2, WINDOW_FRAMES // 2 + 1, len(self))
         for first in range(0, len(order), batch_size):

@@ -62,7 +62,7 @@ def evaluate(
 ) -> Score:  # fmt: skip
     """Score a checkpoint on one split ("all": every track) of a prepared corpus.
 
-    Raises Refused on an unknown split or protocol, a corpus that is not prepared or is damaged, or one whose classes
+    Raises Refused on an unknown split or protocol, a corpus that is not prepared or lacks a file, or one whose classes
     or features are not the checkpoint's.
     """
     if protocol not in PROTOCOLS:

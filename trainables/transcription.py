@@ -62,12 +62,13 @@ def write_midi(transcription: Transcription, path: Path) -> None:
     """Write a General MIDI file of one drum track at 120 beats a minute, atomically; times are right to 0.6 ms."""
     ticks_per_s = TICKS_PER_BEAT * BEATS_PER_MINUTE / 60
     events = []
-    onsets = transcription.onsets
-    for time_s, index, strength in zip(onsets.times_s, onsets.classes, onsets.velocities, strict=True):
-        pitch = PITCHES[transcription.classes[index]]
-        velocity = int(np.clip(np.rint(127 * strength), 1, 127))
-        events.append((round(time_s * ticks_per_s), 1, pitch, velocity))
-        events.append((round((time_s + NOTE_S) * ticks_per_s), 0, pitch, 0))
+    for index, name in enumerate(transcription.classes):
+        own = transcription.onsets[transcription.onsets.classes == index]
+        ends_s = np.minimum(own.times_s + NOTE_S, np.append(own.times_s[1:], np.inf))  # no note outlasts the next
+        for time_s, end_s, strength in zip(own.times_s, ends_s, own.velocities, strict=True):
+            velocity = int(np.clip(np.rint(127 * strength), 1, 127))
+            events.append((round(time_s * ticks_per_s), 1, PITCHES[name], velocity))
+            events.append((round(end_s * ticks_per_s), 0, PITCHES[name], 0))
     track = mido.MidiTrack([mido.MetaMessage("track_name", name="Drums"), mido.MetaMessage("set_tempo", tempo=500_000)])
     now = 0
     for tick, is_on, pitch, velocity in sorted(events):  # at one tick offs come before ons

@@ -5,9 +5,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from data_prep.refused import Refused
+from data_prep.versions import version_of
 from tuner.commands import demo, evaluate, leaderboard, prep, pull, sweep, transcribe
 
 COMMANDS = (demo, prep, sweep, leaderboard, pull, evaluate, transcribe)
@@ -17,11 +17,7 @@ DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 def parser() -> argparse.ArgumentParser:
     """The command line, one subcommand per module in `tuner.commands`."""
     top = argparse.ArgumentParser(prog="mirtune", description="Hyperparameter search for music-audio models.")
-    try:
-        number = version("mirtune")
-    except PackageNotFoundError:
-        number = "unknown"
-    top.add_argument("--version", action="version", version=f"mirtune {number}")
+    top.add_argument("--version", action="version", version=f"mirtune {version_of('mirtune')}")
     top.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
@@ -39,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
     except Refused as refused:
         return _tell(str(refused), REFUSED)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        return _tell(f"{error.filename}: {error.strerror}; give another path or change what is there", REFUSED)
     except KeyboardInterrupt:
         return _tell("stopped", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -81,7 +81,7 @@ def demo(
         )  # fmt: skip
 
     headline("The leaderboard")
-    rows = leaderboard(tracking_uri, [CORPUS])
+    rows = [row for row in leaderboard(tracking_uri, [CORPUS]) if row.corpus == CORPUS]
     say(rendered(table(rows)))
     best = max(rows, key=lambda row: row.validation)
     checkpoint_folder = pull(f"{CORPUS}/{best.architecture}", results / "demo" / "best", tracking_uri)

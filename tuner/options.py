@@ -1,5 +1,6 @@
 """What a sweep is asked to do, and what is refused before anything starts."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class SweepOptions:
     storage: str = "results/sweeps"  # a folder, or a URI that every node can reach
     name: str | None = None
     task: str = "drum_onsets"
+    precision: str = "auto"
     narrow: Mapping[str, Sequence[Any]] = field(
         default_factory=dict
     )  # hyperparameter -> the only values to choose from
@@ -44,7 +46,9 @@ class SweepOptions:
         words: list[Any] = ["mirtune sweep --corpus", *sorted(self.corpora), "--architecture", self.architecture]
         words += ["--trials", self.trials, "--max-epochs", self.max_epochs, "--seed", self.seed]
         words += ["--batch-size", self.batch_size] if self.batch_size else []
-        words += ["--scheduler", self.scheduler] if self.scheduler != "none" else []
+        for name in ("scheduler", "precision", "cpus_per_trial", "gpus_per_trial"):
+            value = getattr(self, name)
+            words += [f"--{name.replace('_', '-')}", value] if value != getattr(type(self), name) else []
         if self.narrow:
             words += ["--narrow", *(f"{key}={','.join(map(str, values))}" for key, values in self.narrow.items())]
         return " ".join(map(str, words))
@@ -71,6 +75,8 @@ def check(options: SweepOptions) -> Plan:
     ):
         if number < 1:
             raise Refused(f"a sweep of {number} {what} does nothing; ask for 1 or more")
+    if options.gpus_per_trial is not None and not 0 <= options.gpus_per_trial < math.inf:
+        raise Refused(f"--gpus-per-trial {options.gpus_per_trial:g}: expected 0, a fraction or a whole number of GPUs")
     store.check_uri(options.tracking_uri)
     from search_spaces import SPACES
     from tuner.scheduler import SCHEDULERS
@@ -93,7 +99,9 @@ def check(options: SweepOptions) -> Plan:
 
     _refuse_stranger("task", options.task, TASKS)
     name, storage = _name(options)
-    return Plan(name, storage, _space(dict(SPACES[options.architecture]), options.narrow), checksums, tested)
+    space = _space(dict(SPACES[options.architecture]), options.narrow)
+    _refuse_values(options)
+    return Plan(name, storage, space, checksums, tested)
 
 
 def refuse_unknown(corpus: str, shards: Path) -> None:
@@ -128,6 +136,17 @@ def _name(options: SweepOptions) -> tuple[str, str]:
     if used:
         raise Refused(f"there is a sweep named {name!r} in {options.storage}; choose another --name")
     return name, storage
+
+
+def _refuse_values(options: SweepOptions) -> None:
+    """Refuse a value that a hyperparameter was narrowed to and that builds no configuration."""
+    from trainables.config import Settings
+    from trainables.models import MODELS
+
+    settings = set(Settings.__dataclass_fields__)
+    for key, values in options.narrow.items():
+        for value in values:
+            (Settings if key in settings else MODELS[options.architecture].config).from_dict({key: value})
 
 
 def _space(space: "dict[str, Domain]", narrow: Mapping[str, Sequence[Any]]) -> "dict[str, Domain]":

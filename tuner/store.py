@@ -7,12 +7,12 @@ import platform
 import subprocess
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from data_prep.refused import Refused
+from data_prep.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,14 +86,6 @@ def experiment_id(client: "MlflowClient", uri: str) -> str:
         if experiment is None:
             raise
         return experiment.experiment_id
-
-
-def version_of(package: str) -> str:
-    """Installed version of a package, or "unknown"."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @cache

@@ -100,7 +100,9 @@ def _run(
         corpora=tuple(sorted(options.corpora)),
         architecture=options.architecture,
         hyperparameters={},
-        settings=Settings(batch_size=batch, max_epochs=options.max_epochs, seed=options.seed),
+        settings=Settings(
+            batch_size=batch, max_epochs=options.max_epochs, seed=options.seed, precision=options.precision
+        ),
         task=options.task,
     )
     watcher = Watcher(
@@ -156,7 +158,7 @@ def share(options: SweepOptions, resources: Mapping[str, float]) -> tuple[float,
         )
     at_once = cpus // options.cpus_per_trial
     if gpus_per_trial:
-        at_once = min(at_once, gpus // gpus_per_trial)
+        at_once = min(at_once, int(gpus / gpus_per_trial + 1e-6))  # 1 / 0.1 is a little less than 10
     return gpus_per_trial, max(1, min(int(at_once), options.trials))
 
 

@@ -166,12 +166,12 @@ class Tracker:
             [experiment], f"tags.sweep = '{self.sweep}' and tags.trial = '{trial}'", max_results=1
         )
         if found:
-            self._runs[trial] = found[0].info.run_id
-            return
-        tags = {**self._tags, "trial": trial}
-        if trial != SWEEP_RUN:
-            tags["mlflow.parentRunId"] = self._runs[SWEEP_RUN]
-        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+            run_id = found[0].info.run_id
+        else:
+            tags = {**self._tags, "trial": trial}
+            if trial != SWEEP_RUN:
+                tags["mlflow.parentRunId"] = self._runs[SWEEP_RUN]
+            run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
         client.log_batch(run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
         self._runs[trial] = run_id
 

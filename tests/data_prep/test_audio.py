@@ -68,6 +68,12 @@ def test_not_finite(tmp_path):
         read_audio(tmp_path / "a.wav")
 
 
+def test_integers_stored_as_floats(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(0.1, SAMPLE_RATE_HZ) * 32767, SAMPLE_RATE_HZ, subtype="FLOAT")
+    with pytest.raises(Refused, match=r"samples of up to 16.*; expected floats from -1 to 1"):
+        read_audio(tmp_path / "a.wav")
+
+
 def test_rate_too_low(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(1.0, 2_000), 2_000)
     with pytest.raises(Refused, match="2000 Hz; expected at least 4000 Hz"):

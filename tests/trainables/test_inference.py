@@ -151,6 +151,11 @@ def test_midi_holds_every_onset_at_its_time(tmp_path):
     assert [velocity for _, _, velocity in notes] == [127, 64, 76, 114, 1]
 
 
+def test_a_roll_keeps_every_stroke_for_other_readers(tmp_path):
+    write_midi(made_up([(0.5 + 0.06 * stroke, 3, 0.9) for stroke in range(20)]), tmp_path / "a.mid")
+    assert len(partitura.load_performance_midi(tmp_path / "a.mid")[0].note_array()) == 20
+
+
 def test_nothing_heard_is_a_midi_file_without_notes(tmp_path):
     empty = Transcription(Onsets.of([], []), CLASSES, np.zeros((10, 84)), np.zeros((10, 5)))
     write_midi(empty, tmp_path / "a.mid")

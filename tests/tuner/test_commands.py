@@ -25,7 +25,7 @@ def at(swept):
 def test_leaderboard_as_json_and_as_table(swept, at, capsys, document):
     assert main(["leaderboard", "--json", *at]) == 0
     (row,) = document()
-    assert (row["corpus"], row["architecture"], row["protocol"]) == ("mdb", "rnn", "tracks")
+    assert (row["corpus"], row["architecture"], row["protocol"]) == ("mdb", "vit", "tracks")
     assert row["validation_micro_f1"] == swept.result.best.best
     assert row["test_micro_f1"] == swept.result.tests["mdb"]["micro_f1"]
     assert (row["trials"], row["sweep"]) == (4, "first")
@@ -52,7 +52,7 @@ def test_an_empty_store_is_no_error_and_is_not_made(tmp_path, monkeypatch, capsy
 def test_pull_then_evaluate_then_transcribe(swept, at, shards, recording, tmp_path, capsys, document):
     out = tmp_path / "best"
     for _ in range(2):  # an earlier pull is replaced
-        assert main(["pull", "mdb/rnn", "--out", str(out), *at]) == 0
+        assert main(["pull", "mdb/vit", "--out", str(out), *at]) == 0
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "config.json", "README.md"}
     card = (out / "README.md").read_text()
     assert swept.options.command in card
@@ -60,7 +60,7 @@ def test_pull_then_evaluate_then_transcribe(swept, at, shards, recording, tmp_pa
     capsys.readouterr()
 
     scores = []
-    for checkpoint in (str(out), "mdb/rnn"):
+    for checkpoint in (str(out), "mdb/vit"):
         assert main(["evaluate", checkpoint, "--on", "mdb", "--shards", str(shards), "--json", *at]) == 0
         scores.append(document())
     assert scores[0] == scores[1] == swept.result.tests["mdb"]
@@ -78,7 +78,7 @@ def test_pull_then_evaluate_then_transcribe(swept, at, shards, recording, tmp_pa
 
 def test_pull_leaves_a_folder_alone_that_holds_something_else(at, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
-    assert main(["pull", "mdb/rnn", "--out", str(tmp_path), *at]) == 2
+    assert main(["pull", "mdb/vit", "--out", str(tmp_path), *at]) == 2
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -94,22 +94,22 @@ def untested(shards, tmp_path):
 
 
 def test_the_sweep_command_says_what_came_out_and_needs_no_test_tracks(ray, untested, tmp_path, capsys):
-    line = ["sweep", "--corpus", "mdb", "--architecture", "rnn", "--trials", "1", "--max-epochs", "1"]
+    line = ["sweep", "--corpus", "mdb", "--architecture", "vit", "--trials", "1", "--max-epochs", "1"]
     line += [
         "--batch-size",
         "4",
         "--name",
         "second",
         "--narrow",
-        "hidden=16",
+        "width=24",
         "layers=1",
-        "unit=gru",
+        "heads=2",
         "learning_rate=1e-4",
     ]
     line += ["--shards", str(untested), "--storage", str(tmp_path), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
     assert main(line) == 0
     output = capsys.readouterr()
-    assert "registered as mdb.rnn, version 1: now the best" in output.out
+    assert "registered as mdb.vit, version 1: now the best" in output.out
     assert "trial 1/1 epoch 1/1 validation micro F1" in output.err
     assert "mdb has no test tracks and gives no test score" in output.err
     assert [row.test for row in leaderboard(f"sqlite:///{tmp_path}/mlflow.db")] == [None]
@@ -132,7 +132,7 @@ def test_other_ends_have_their_status(error, status, text, monkeypatch, capsys):
         raise error
 
     monkeypatch.setattr(sweep_module, "sweep", raising)
-    assert main(["sweep", "--corpus", "mdb", "--architecture", "rnn", "--trials", "1"]) == status
+    assert main(["sweep", "--corpus", "mdb", "--architecture", "vit", "--trials", "1"]) == status
     assert capsys.readouterr().err.startswith(f"mirtune: {text}")
 
 

@@ -25,7 +25,7 @@ def test_trials_that_raise_or_go_nan_are_failed_and_the_sweep_goes_on(swept):
     assert sorted(states.values()) == ["failed", "failed", "finished", "finished"]
     errors = " ".join(record.error for record in swept.result.trials)
     assert "FloatingPointError: the training loss became nan" in errors
-    assert "zither" in errors
+    assert "no multiple of heads = 7" in errors
 
 
 def test_the_best_trial_is_the_one_with_the_best_epoch(swept):
@@ -43,7 +43,7 @@ def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):
         run = runs[record.name]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.info.status == {"finished": "FINISHED", "failed": "FAILED"}[record.state]
-        assert run.data.params["hidden"] == "16"
+        assert run.data.params["width"] == "24"
         assert record.state == "finished" or run.data.tags["reason"] == record.error
 
 
@@ -70,8 +70,8 @@ def test_the_best_run_has_the_checkpoint_and_the_test_score(swept, runs):
 
 
 def test_where_every_trial_fails_the_first_error_is_told(swept, ray):
-    options = replace(swept.options, name="failing", trials=1, narrow={"unit": ("zither",)})
-    with pytest.raises(SweepFailed, match=r"all 1 trials of sweep failing failed; the first said: .*zither"):
+    options = replace(swept.options, name="failing", trials=1, narrow={**swept.options.narrow, "heads": (7,)})
+    with pytest.raises(SweepFailed, match=r"all 1 trials of sweep failing failed; the first said: .*heads = 7"):
         sweep(options)
     client = MlflowClient(swept.tracking_uri)
     found = client.search_runs([client.get_experiment_by_name("mirtune").experiment_id], "tags.sweep = 'failing'")
@@ -81,7 +81,7 @@ def test_where_every_trial_fails_the_first_error_is_told(swept, ray):
 def test_an_absent_store_does_not_break_a_sweep_and_is_told(swept, ray, monkeypatch, capsys):
     monkeypatch.setattr(tracking, "SECONDS_TO_WAIT_AT_END", 1.0)
     options = replace(swept.options, name="alone", trials=1, max_epochs=1, tracking_uri="http://127.0.0.1:9")
-    result = sweep(replace(options, narrow={**options.narrow, "unit": ("gru",), "learning_rate": (0.01,)}))
+    result = sweep(replace(options, narrow={**options.narrow, "heads": (2,), "learning_rate": (0.01,)}))
     assert result.registered is None
     assert result.tests["mdb"]["protocol"] == "tracks"
     assert (Path(result.checkpoint) / "config.json").is_file()

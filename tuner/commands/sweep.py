@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "take a hyperparameter from these values only, for example hidden=72,144"
     add("--narrow", nargs="+", type=choices, default=[], metavar="NAME=V[,V]", help=text)
     add("--seed", type=int, default=_DEFAULTS.seed, metavar="N", help="of search and training (%(default)s)")
+    add(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="auto: bf16 where the device has units for it",
+    )
     add("--gpus-per-trial", type=float, metavar="F", help="may be a fraction (1 where there is a GPU, else 0)")
     add("--cpus-per-trial", type=int, default=_DEFAULTS.cpus_per_trial, metavar="N", help="threads (%(default)s)")
     add_shards(parser)

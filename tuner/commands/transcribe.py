@@ -3,6 +3,7 @@
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tuner.commands.common import add_json, add_tracking, print_json
 
@@ -32,11 +33,16 @@ def run(arguments: argparse.Namespace) -> None:
             f"two inputs are named {twice[0]!r} and would overwrite each other; transcribe them into two folders"
         )
     transcriber = Transcriber(resolve(arguments.checkpoint, arguments.tracking_uri))
-    shown = []
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    shown: list[dict[str, Any]] = []
+    refused: list[Refused] = []
     for audio in arguments.audio:
-        transcription = transcriber.transcribe(audio)
+        try:
+            transcription = transcriber.transcribe(audio)
+        except Refused as reason:  # the others are transcribed all the same
+            refused.append(reason)
+            continue
         midi, picture = (arguments.out / f"{audio.stem}{ending}" for ending in (".mid", ".png"))
-        arguments.out.mkdir(parents=True, exist_ok=True)
         write_midi(transcription, midi)
         files = {"audio": str(audio), "midi": str(midi)}
         if arguments.plot:
@@ -44,9 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
             files["plot"] = str(picture)
         shown.append({**files, "seconds": transcription.seconds, "onsets": len(transcription.onsets)})
         if not arguments.json:
-            print(
-                f"{audio}: {shown[-1]['onsets']} onsets in {midi}"
-                + (f", plotted in {picture}" if arguments.plot else "")
-            )
+            plotted = f", plotted in {picture}" if arguments.plot else ""
+            print(f"{audio}: {shown[-1]['onsets']} onsets in {midi}{plotted}")
     if arguments.json:
         print_json(shown)
+    if refused:
+        others = f"; {len(refused) - 1} more could not be transcribed either" if len(refused) > 1 else ""
+        raise Refused(f"{refused[0]}{others}")

@@ -14,7 +14,6 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
 from trainables.data import SplitData, TrainingData
 from trainables.network import Network, autocast, best_device
-from trainables.peaks import PeakRule
 from trainables.tasks import Task, find_task
 
 EVALUATION_BATCH = 64
@@ -88,12 +87,12 @@ def train_epoch(
     network: Network, task: Task, split: SplitData, optimiser: torch.optim.Optimizer, weights: Tensor,
     settings: Settings, generator: np.random.Generator,
 ) -> float:  # fmt: skip
-    """One pass over the training windows; the mean loss. Nothing waits for the device until the end."""
+    """One pass over the training windows; the mean loss. Losses stay on the device until the end."""
     device = weights.device
     network.train()
     total = torch.zeros((), device=device)
-    for bands, halves in split.shuffled(settings.batch_size, generator):
-        bands, targets = bands.to(device, non_blocking=True), halves.to(device, non_blocking=True).float() / 2
+    for bands, stored in split.shuffled(settings.batch_size, generator):
+        bands, targets = bands.to(device, non_blocking=True), task.decode(stored.to(device, non_blocking=True))
         with autocast(device, settings.precision):
             logits = network(bands)
         loss = task.loss(logits, targets, weights)
@@ -114,16 +113,14 @@ def validate(
     network.eval()
     total = torch.zeros((), device=device)
     activations, targets = [], []
-    for bands, halves in split.in_order(EVALUATION_BATCH):
-        wanted = halves.to(device, non_blocking=True).float() / 2
+    for bands, stored in split.in_order(EVALUATION_BATCH):
+        wanted = task.decode(stored.to(device, non_blocking=True))
         with autocast(device, settings.precision):
             logits = network(bands.to(device, non_blocking=True)).float()
         total += task.loss(logits, wanted, None) * len(bands)
-        activations.append(logits.sigmoid())
+        activations.append(task.activate(logits))
         targets.append(wanted)
-    scores = task.score(
-        split.per_track(torch.cat(activations)), split.per_track(torch.cat(targets)), classes, PeakRule()
-    )
+    scores = task.score(split.per_track(torch.cat(activations)), split.per_track(torch.cat(targets)), classes)
     return {"validation_loss": float(total) / len(split), **{f"validation_{name}": of for name, of in scores.items()}}
 
 

@@ -28,31 +28,32 @@ def count_hits(estimated: Tensor, reference: Tensor, tolerance_frames: int = TOL
     batch, frames, classes = estimated.shape
     stride = frames + tolerance_frames + 1  # on one long line no pair crosses from row to row
     first, second = (_positions(marks, stride) for marks in (estimated, reference))
-    pairs = _matched(first, second, tolerance_frames)
+    paired = _matched(first, second, tolerance_frames)
     hits, estimates, references = (
         torch.bincount(torch.div(at, stride, rounding_mode="floor"), minlength=batch * classes).view(batch, classes)
-        for at in (first[pairs], first, second)
+        for at in (paired, first, second)
     )
     return torch.stack((hits, estimates - hits, references - hits), dim=2)
 
 
 def _positions(marks: Tensor, stride: int) -> Tensor:
-    """Sorted positions of the marks with all (B, K) rows laid end to end, ``stride`` apart."""
+    """Positions of the marks, in any order, with all (B, K) rows laid end to end, ``stride`` apart."""
     _, frames, classes = marks.shape
     flat = marks.reshape(-1).nonzero().squeeze(1)
     step, of = torch.div(flat, classes, rounding_mode="floor"), flat % classes
     window = torch.div(step, frames, rounding_mode="floor")
-    return ((window * classes + of) * stride + step % frames).sort().values
+    return (window * classes + of) * stride + step % frames
 
 
 def _matched(estimated: Tensor, reference: Tensor, tolerance: int) -> Tensor:
-    """Indices of the estimated positions that find a partner; both (N,) and (M,) are sorted."""
-    positions, order = torch.cat((estimated, reference)).sort(stable=True)
+    """The estimated positions (N,) that find a partner among the reference ones (M,)."""
+    positions, order = torch.cat((estimated, reference)).sort()
     if not len(positions):
-        return order
+        return positions
     run_of = torch.cumsum(positions.diff(prepend=positions[:1]) > tolerance, 0)
     runs = int(run_of[-1]) + 1
     is_estimate = order < len(estimated)
+    estimated, reference = positions[is_estimate], positions[~is_estimate]
     sizes = [torch.bincount(run_of[of], minlength=runs) for of in (is_estimate, ~is_estimate)]
     ends = [size.cumsum(0) for size in sizes]
     heads = [end - size for end, size in zip(ends, sizes, strict=True)]
@@ -61,7 +62,7 @@ def _matched(estimated: Tensor, reference: Tensor, tolerance: int) -> Tensor:
         going = (heads[0] < ends[0]) & (heads[1] < ends[1])
         heads, ends = [head[going] for head in heads], [end[going] for end in ends]
         if not len(heads[0]):
-            return matched.nonzero().squeeze(1)
+            return estimated[matched]
         early = estimated[heads[0]] - reference[heads[1]]
         paired = early.abs() <= tolerance
         matched[heads[0][paired]] = True

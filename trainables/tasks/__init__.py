@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from data_prep.refused import Refused
-from trainables.peaks import PeakRule
 from trainables.tasks import drum_onsets
 
 
@@ -20,8 +20,9 @@ class Task:
     """What is learned.
 
     targets: the kind of targets a corpus's manifest must promise. head(D, K): features to logits.
-    class_weights(rates (K,)): from how often each class occurs. loss(logits, targets, weights or None): a mean.
-    score(activations a track, targets a track, classes, rule): flat metrics of whole tracks. metric: the one that
+    class_weights(rates (K,)): from how often each class occurs. decode(stored targets): as the loss takes them.
+    loss(logits, targets, weights or None): a mean. activate(logits): as score takes them.
+    score(activations a track, targets a track, classes): flat metrics of whole tracks. metric: the one that
     selects checkpoints and that a search optimises, in the direction ``mode``.
     """
 
@@ -30,8 +31,10 @@ class Task:
     targets: str
     head: Callable[[int, int], nn.Module]
     class_weights: Callable[[np.ndarray], np.ndarray]
+    decode: Callable[[Tensor], Tensor]
     loss: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    score: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[str], PeakRule], dict[str, float]]
+    activate: Callable[[Tensor], Tensor]
+    score: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[str]], dict[str, float]]
     metric: str
     mode: Literal["max", "min"]
 
@@ -49,7 +52,9 @@ TASKS = {
         targets="onsets",
         head=nn.Linear,
         class_weights=drum_onsets.infrequency_weights,
+        decode=drum_onsets.decode,
         loss=drum_onsets.loss,
+        activate=torch.sigmoid,
         score=drum_onsets.score,
         metric="micro_f1",
         mode="max",

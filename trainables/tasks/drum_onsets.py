@@ -31,11 +31,14 @@ def loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     return per_frame.mean()
 
 
-def score(
-    activations: Sequence[Tensor], targets: Sequence[Tensor], classes: Sequence[str], rule: PeakRule
-) -> dict[str, float]:
-    """Flat metrics of whole tracks: activations and targets are (T_i, K) each."""
-    estimated = find_peaks(join_tracks(list(activations)), rule)
+def decode(halves: Tensor) -> Tensor:
+    """Targets as shards keep them, 0, 1 or 2 halves, as floats in 0..1."""
+    return halves.float() / 2
+
+
+def score(activations: Sequence[Tensor], targets: Sequence[Tensor], classes: Sequence[str]) -> dict[str, float]:
+    """Flat metrics of whole tracks by the study's peak rule: activations and targets are (T_i, K) each."""
+    estimated = find_peaks(join_tracks(list(activations)), PeakRule())
     reference = join_tracks(list(targets)) > 0.5
     counts = count_hits(estimated, reference).sum(dim=0).cpu().numpy()
     rates = micro(counts)

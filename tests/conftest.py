@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from miniature import drum_hits, write_mdb_track
 
 from data_prep.corpora import PrepOptions
 from data_prep.job import prepare
 
+settings.register_profile("mirtune", deadline=None)  # other work on the machine is no failure
+settings.load_profile("mirtune")
 torch.set_num_threads(1)  # small tensors: threads only wait for each other
 
 DATA = Path(__file__).parent / "data"

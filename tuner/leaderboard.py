@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tuner import registry, store
+from tuner.tracking import in_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +65,7 @@ def table(rows: Sequence[Row]) -> "Table":
     from rich.table import Table
 
     metrics = {row.metric for row in rows}
-    metric = metrics.pop().replace("_", " ").replace("f1", "F1") if len(metrics) == 1 else "score"
+    metric = in_words(metrics.pop()) if len(metrics) == 1 else "score"
     protocols = ", ".join(sorted({row.protocol for row in rows} - {""})) or "tracks"
     shown = Table(title=f"Best {metric} per corpus and architecture (protocol {protocols})")
     for title in ("corpus", "architecture"):

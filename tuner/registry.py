@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.files import write_atomically
 from data_prep.refused import Refused
 from tuner import store
-from tuner.tracking import first_line, safe
+from tuner.tracking import first_line, in_words, safe
 from tuner.trial import CHECKPOINT_FOLDER
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def card(version: "ModelVersion", folder: str) -> str:
     """What the checkpoint is, how good, where from, and how to use it, in Markdown."""
     tags = version.tags
     corpora = " and ".join(tags["corpora"].split("+"))
-    metric = tags["metric"].replace("_", " ").replace("f1", "F1")
+    metric = in_words(tags["metric"])
     tests: Mapping[str, Mapping[str, Any]] = json.loads(tags.get("tests", "{}"))
     rows = [f"| {corpora} | validation | {float(tags['validation']):.3f} |"]
     rows += [

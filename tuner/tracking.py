@@ -192,6 +192,11 @@ def first_line(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
+def in_words(metric: str) -> str:
+    """A metric as people read it: "validation micro F1"."""
+    return " ".join("F1" if word == "f1" else word for word in metric.split("_"))
+
+
 def say(text: str) -> None:
     """One line on standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import cloudpickle, tune
 from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT
 
-from tuner.tracking import Tracker, first_line, say
+from tuner.tracking import Tracker, first_line, in_words, say
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -92,7 +92,7 @@ class Watcher(tune.Callback):
     @property
     def words(self) -> str:
         """The searched metric as people read it: "validation micro F1"."""
-        return self.metric.replace("_", " ").replace(" f1", " F1")
+        return in_words(self.metric)
 
     @_harmless
     def on_trial_start(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:

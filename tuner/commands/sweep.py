@@ -59,10 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Search, and say what came out."""
     from tuner.sweep import sweep
+    from tuner.tracking import in_words
 
     given = {**vars(arguments), "corpora": tuple(arguments.corpus), "narrow": dict(arguments.narrow)}
     result = sweep(SweepOptions(**{name: given[name] for name in SweepOptions.__dataclass_fields__ if name in given}))
-    best, metric = result.best, result.metric.replace("_", " ").replace("f1", "F1")
+    best, metric = result.best, in_words(result.metric)
     failed = sum(record.state == "failed" for record in result.trials)
     print(
         f"sweep {result.name}: {len(result.trials)} trials in {result.seconds:.0f} s"

@@ -151,7 +151,7 @@ def find_kits(folders: Sequence[Path]) -> tuple[KitRef, ...]:
     return tuple(refs.values())
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def load_kit(ref: KitRef) -> Kit:
     """A kit's recordings: mono float32 at 44.1 kHz, trimmed to their attack, levelled; the last sixteen stay in memory
     (at most 70 MB each among the kits known). Raises Refused where the kit cannot be read.

@@ -16,15 +16,15 @@ import numpy as np
 from data_prep.default_kits import default_sound_font
 from data_prep.melodic import MelodicNotes, read_melodic_notes, render_notes
 from data_prep.refused import Refused
+from data_prep.samples import FADE_SAMPLES
 from data_prep.shards import SPLITS
 
 SUFFIXES = (".mid", ".midi")
 SHARES = (0.8, 0.9)  # of the files, by a hash of their content: training below the first, validation below the second
-# evidence.md: the music of the Freedoom project is for training, that of OpenMSX for validation and test
+# the music of the Freedoom project is for training, that of OpenMSX for validation and test
 TRAINING_FOLDER, HELD_OUT_FOLDER = "freedoom", "openmsx"
 TRIES = 8
 LONGEST_S = 3600.0
-FADE_SAMPLES = 441
 
 PROGRESSIONS = ((0, 5, 7, 0), (0, 9, 5, 7), (0, 0, 5, 7), (9, 5, 0, 7), (2, 7, 0, 0), (0, 10, 5, 0), (0, 3, 5, 5))
 MINOR_ROOTS = (2, 4, 9)  # semitones above the key on which a major key has minor chords

@@ -9,9 +9,9 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import sosfilt
 
-from data_prep.samples import SAMPLE_RATE_HZ
+from data_prep.samples import PEAK, SAMPLE_RATE_HZ
 
-# numbers: evidence.md, 'Rendering'; the high shelf so that mixes have MDB's mean band energies within 4 dB
+# the high shelf is set so that mixes have MDB's mean band energies within 4 dB
 LOW_SHELF_DB, LOW_SHELF_HZ = (-5.0, 5.0), (80.0, 250.0)
 HIGH_SHELF_DB, HIGH_SHELF_HZ = (-10.0, 3.0), (3000.0, 9000.0)
 PEAK_DB, PEAK_HZ = (-6.0, 6.0), (200.0, 6000.0)
@@ -20,7 +20,6 @@ COMPRESSION_CHANCE, SATURATION_CHANCE, NOISE_CHANCE = 0.5, 0.2, 0.5
 NOISE_DB = (-55.0, -30.0)  # relative to the mix
 DRUM_TO_REST_DB = (-8.0, 8.0)
 LEVEL_DB = (-28.0, -12.0)  # of the whole, as root mean square
-PEAK = 0.99
 SHORTEST_LOUD = 1e-6
 BLOCK = 256  # samples per step of the compressor's gain
 

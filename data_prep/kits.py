@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_prep import default_kits as tim
 from data_prep.hydrogen import load_voices, read_drumkit
-from data_prep.pieces import AVL_KEYS, PIECES, SOUND_FONT_KEYS, TABLE
+from data_prep.pieces import AVL_KEYS, HATS, PIECES, SOUND_FONT_KEYS, TABLE
 from data_prep.refused import Refused
 from data_prep.samples import Kit, Voice, normalised
 from data_prep.sound_font_notes import drum_voice
@@ -60,7 +60,7 @@ def _keys(path: Path) -> dict[int, str]:
 
 def _whole(pieces: Iterable[str]) -> bool:
     have = set(pieces)
-    return have.issuperset(NEEDED) and bool(have & {"closed_hat", "pedal_hat", "open_hat"})
+    return have.issuperset(NEEDED) and not have.isdisjoint(HATS)
 
 
 def _hydrogen_refs(folder: Path) -> Iterator[KitRef]:

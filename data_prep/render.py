@@ -12,7 +12,7 @@ import numpy as np
 from data_prep.midi import Notes
 from data_prep.pieces import HATS, PIECE_CLASS, piece_for
 from data_prep.refused import Refused
-from data_prep.samples import LEAD_IN_SAMPLES, SAMPLE_RATE_HZ, Kit, Layer, Voice
+from data_prep.samples import LEAD_IN_SAMPLES, PEAK, SAMPLE_RATE_HZ, Kit, Layer, Voice
 
 CHOKE_SAMPLES = round(0.030 * SAMPLE_RATE_HZ)  # an open hi-hat fades this fast at the next hat event
 LEVEL_SPREAD_DB = {
@@ -24,7 +24,6 @@ QUIETEST_DB, LOUDEST_DB = -12.0, 5.0
 HIT_SPREAD_DB = 0.7
 TUNED_TRACKS, MOST_TUNING = 0.6, 0.04  # share of tracks that are not at the recordings' pitch, and by how much at most
 VELOCITY_JITTER = 5  # for the choice of a recording only: neighbouring layers serve as round robin
-PEAK = 0.99
 LONGEST_S = 4 * 3600.0
 
 

@@ -13,7 +13,8 @@ FASTEST_RISE_S = 0.0025  # but no longer than this before the second: what is ea
 QUIETEST_PIECE = 0.16  # of the loudest: some kits leave hi-hats 30 dB below the snare
 LEAD_IN_SAMPLES = 16  # kept before that point, so that the attack does not start with a step
 TAIL_FRACTION = 10 ** (-66 / 20)  # of the peak: what comes after the last sample above it is cut
-FADE_SAMPLES = 441
+FADE_SAMPLES = 441  # 10 ms
+PEAK = 0.99  # of full scale: the most that a rendering reaches
 
 
 @dataclass(frozen=True)

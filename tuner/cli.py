@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        if arguments.verbose or os.environ.get("MIRTUNE_DEBUG") == "1":
+        if arguments.verbose:
             traceback.print_exc()
             return FAILED
         text = str(error) if type(error).__module__.startswith("tuner.") else f"{type(error).__name__}: {error}"

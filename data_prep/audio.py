@@ -1,48 +1,114 @@
-"""Audio files to mono samples at 44.1 kHz."""
+"""Audio files to mono samples at 44.1 kHz, block by block, so that an hour costs no more memory than a second."""
 
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from data_prep.refused import Refused
+from data_prep.resampling import resample_blocks
 
 SAMPLE_RATE_HZ = 44_100
-LOWEST_RATE_HZ = 4_000
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4_000, 384_000
+MOST_CHANNELS = 64
 LOUDEST = 16.0  # floats may pass 1 a little; far beyond it they are integers in disguise
-BLOCK_SAMPLES = 1 << 18
+SILENT_BELOW = 1e-4  # -80 dB: below the dither of 16 bits nothing can be heard
+CLIPPED_RUN = 3  # one sample at full scale may be a peak that was normalised to it
+BLOCK_VALUES = 1 << 16  # of all channels: what is decoded stays in the second-level cache
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """What a file holds, from its samples and not from what its header claims.
+
+    ``peak`` is the largest absolute sample of any channel; ``clipped_samples`` counts the samples of all channels that
+    stand in runs of at least three at full scale; ``silent`` says that the mean of the channels never reaches -80 dB;
+    ``checksum`` is the SHA-256 of the mono float32 samples as decoded, before resampling.
+    """
+
+    seconds: float
+    rate_hz: int
+    channels: int
+    peak: float
+    clipped_samples: int
+    silent: bool
+    checksum: str
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """Decode wav, flac, ogg or mp3 to mono float32 samples (S,) in [-1, 1] at 44.1 kHz.
+    """Decode wav, flac, ogg or mp3 to mono float32 samples (S,) in [-1, 1] at 44.1 kHz; raises as read_blocks does."""
+    return np.concatenate(list(read_blocks(path)))
 
-    Channels are averaged; other sample rates are resampled. Raises Refused where the file is missing, cannot be
-    decoded, holds no sample, holds NaN or infinity, is far beyond full scale,
-    or has a sample rate below 4 kHz.
+
+def read_blocks(path: Path) -> Iterator[np.ndarray]:
+    """Decode wav, flac, ogg or mp3 to consecutive blocks (S,) of mono float32 samples in [-1, 1] at 44.1 kHz.
+
+    Channels are averaged; other sample rates are resampled. Raises Refused, at the latest where the blocks end, where
+    the file is missing or no regular file, cannot be decoded, holds no sample, holds NaN or infinity, is far beyond
+    full scale, has more than 64 channels, or a sample rate below 4 kHz or above 384 kHz.
     """
-    if not path.is_file():
-        raise Refused(f"no audio file at {path}; check the path or download the corpus again")
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate_hz = file.samplerate
-            # Block by block, so that a header which claims more than the file holds costs no memory.
-            blocks = [to_mono(block) for block in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True)]
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise Refused(
-            f"{path} cannot be decoded as audio ({error}); expected wav, flac, ogg or mp3: replace or remove it"
-        ) from error
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if not len(samples):
-        raise Refused(f"{path} holds no audio samples; replace the file or remove it from the corpus")
-    if not np.isfinite(samples).all():
-        raise Refused(f"{path} holds samples that are not finite numbers; convert it again from its source")
-    if (loudest := float(np.abs(samples).max())) > LOUDEST:
-        raise Refused(f"{path} has samples of up to {loudest:.0f}; expected floats from -1 to 1: divide by full scale")
-    if rate_hz < LOWEST_RATE_HZ:
-        raise Refused(
-            f"{path} has a sample rate of {rate_hz} Hz; expected at least {LOWEST_RATE_HZ} Hz: convert it again"
+    with _opened(path) as file:
+        mono = (to_mono(channels) for channels in _checked_blocks(file, path))
+        yield from resample_blocks(mono, file.samplerate, SAMPLE_RATE_HZ)
+
+
+def mix_blocks(streams: Sequence[Iterator[np.ndarray]], gains_db: Sequence[float]) -> Iterator[np.ndarray]:
+    """Streams of consecutive blocks (S,) float32, each with its gain in dB, added sample by sample.
+
+    The streams' blocks may have any sizes; a stream that ends before the longest goes on as silence.
+    """
+    assert len(streams) == len(gains_db), f"{len(streams)} streams but {len(gains_db)} gains"
+    factors = [np.float32(10 ** (gain_db / 20)) for gain_db in gains_db]
+    pending: list[np.ndarray | None] = [np.zeros(0, np.float32)] * len(streams)
+    while True:
+        for index, stream in enumerate(streams):
+            while (block := pending[index]) is not None and not len(block):
+                pending[index] = next(stream, None)
+        going_on = [(index, block) for index, block in enumerate(pending) if block is not None]
+        if not going_on:
+            return
+        length = min(len(block) for _, block in going_on)
+        mixed = np.zeros(length, np.float32)
+        for index, block in going_on:
+            mixed += block[:length] * factors[index]
+            pending[index] = block[length:]
+        yield mixed
+
+
+def probe(path: Path) -> AudioFacts:
+    """Decode a file once, in constant memory, and say what it holds; raises Refused where read_blocks does."""
+    samples = clipped = 0
+    peak = loudest = 0.0
+    digest = hashlib.sha256()
+    with _opened(path) as file:
+        full_scale = 1 - 2.0**-7 if file.subtype in ("PCM_U8", "PCM_S8") else 1 - 2.0**-15
+        at_full_scale = np.zeros((2 * CLIPPED_RUN - 2, file.channels), bool)
+        for channels in _checked_blocks(file, path):
+            mono = to_mono(channels)
+            samples += len(mono)
+            digest.update(mono.data)
+            loudest = max(loudest, _largest(mono))
+            peak = max(peak, of_block := _largest(channels))
+            at_full_scale = at_full_scale[2 - 2 * CLIPPED_RUN :]
+            if of_block >= full_scale or at_full_scale.any():
+                at_full_scale = np.concatenate([at_full_scale, np.abs(channels) >= full_scale])
+                clipped += _in_runs(at_full_scale)
+            else:
+                at_full_scale = np.zeros_like(at_full_scale)
+        ending = np.zeros((CLIPPED_RUN - 1, file.channels), bool)
+        clipped += _in_runs(np.concatenate([at_full_scale[2 - 2 * CLIPPED_RUN :], ending]))
+        return AudioFacts(
+            seconds=samples / file.samplerate,
+            rate_hz=file.samplerate,
+            channels=file.channels,
+            peak=peak,
+            clipped_samples=clipped,
+            silent=loudest < SILENT_BELOW,
+            checksum=digest.hexdigest(),
         )
-    return resample(samples, rate_hz)
 
 
 def to_mono(channels: np.ndarray) -> np.ndarray:
@@ -50,11 +116,64 @@ def to_mono(channels: np.ndarray) -> np.ndarray:
     return channels @ np.full(channels.shape[1], 1 / channels.shape[1], np.float32)
 
 
-def resample(samples: np.ndarray, from_hz: int) -> np.ndarray:
-    """Resample (S,) float32 from ``from_hz`` to 44.1 kHz by windowed sinc (torchaudio)."""
-    if from_hz == SAMPLE_RATE_HZ:
-        return samples
-    import torch
-    from torchaudio.functional import resample as torchaudio_resample
+def _opened(path: Path) -> soundfile.SoundFile:
+    """The file, opened, its header checked."""
+    if not path.is_file():
+        raise Refused(f"no audio file at {path}; check the path or download the corpus again")
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:  # TypeError: *.raw
+        raise _undecodable(path, error) from error
+    for name, value, lowest, highest in (
+        ("a sample rate of {} Hz", file.samplerate, LOWEST_RATE_HZ, HIGHEST_RATE_HZ),
+        ("{} channels", file.channels, 1, MOST_CHANNELS),
+    ):
+        if not lowest <= value <= highest:
+            file.close()
+            bound = f"at least {lowest}" if value < lowest else f"at most {highest}"
+            unit = " Hz" if "Hz" in name else ""
+            raise Refused(f"{path} has {name.format(value)}; expected {bound}{unit}: convert it again")
+    return file
 
-    return torchaudio_resample(torch.from_numpy(samples), from_hz, SAMPLE_RATE_HZ).numpy()
+
+def _undecodable(path: Path, error: Exception) -> Refused:
+    return Refused(f"{path} cannot be decoded as audio ({error}); expected wav, flac, ogg or mp3: replace or remove it")
+
+
+def _checked_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+    """Consecutive blocks (S, channels) float32 of an opened file, at its own rate; raises Refused.
+
+    A block at a time, so that a header which claims more than the file holds costs no memory; whoever wants to keep
+    a block copies it.
+    """
+    room = np.empty((max(1, BLOCK_VALUES // file.channels), file.channels), np.float32)
+    empty = True
+    while True:
+        try:
+            channels = file.read(out=room)
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise _undecodable(path, error) from error
+        if not len(channels):
+            break
+        empty = False
+        loudest = _largest(channels)
+        if not np.isfinite(loudest):
+            raise Refused(f"{path} holds samples that are not finite numbers; convert it again from its source")
+        if loudest > LOUDEST:
+            raise Refused(
+                f"{path} has samples of up to {loudest:.0f}; expected floats from -1 to 1: divide by full scale"
+            )
+        yield channels
+    if empty:
+        raise Refused(f"{path} holds no audio samples; replace the file or remove it from the corpus")
+
+
+def _largest(values: np.ndarray) -> float:
+    """The largest absolute value, NaN where there is one; two passes without an array in between."""
+    return float(np.maximum(values.max(), -values.min()))
+
+
+def _in_runs(at_full_scale: np.ndarray) -> int:
+    """How many of (S, channels) stand in runs of at least CLIPPED_RUN, all but CLIPPED_RUN - 1 at either end."""
+    runs = np.lib.stride_tricks.sliding_window_view(at_full_scale, CLIPPED_RUN, axis=0).all(axis=-1)
+    return int(np.lib.stride_tricks.sliding_window_view(runs, CLIPPED_RUN, axis=0).any(axis=-1).sum())

@@ -4,7 +4,9 @@ T frames, F bands. This is the field's standard front end (Böck et al., madmom;
 2048 samples with a periodic Hann window every 10 ms, magnitude, 12 triangular filters an octave, log10(1 + x).
 """
 
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from scipy.fft import rfft
@@ -78,22 +80,50 @@ def log_spectrogram(samples: np.ndarray) -> np.ndarray:
 
     Frame n is centred on sample 441 n; beyond the ends there are zeros.
     """
-    frames = frame_count(len(samples))
-    half = FFT_SAMPLES // 2
-    padded = np.zeros((frames - 1) * HOP_SAMPLES + FFT_SAMPLES, np.float32)
-    kept = min(len(samples), len(padded) - half)
-    padded[half : half + kept] = samples[:kept]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
+    return np.concatenate(list(_band_blocks([samples])))
+
+
+def log_spectrogram_of(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Consecutive blocks (S,) float32 -> (T, F) float16: ``log_spectrogram`` of all of them, rounded.
+
+    Memory holds the result and one block. Raises what the blocks raise.
+    """
+    bands = bytearray()  # grows in place, where a list of arrays would be held twice when it is joined
+    for block in _band_blocks(blocks):
+        bands += block.astype(np.float16).data.cast("B")
+    return np.frombuffer(bands, np.float16).reshape(-1, BANDS)
+
+
+def _band_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """(T, F) float32, BLOCK_FRAMES at a time from the first on, whatever the sizes of the blocks of samples."""
+    step = BLOCK_FRAMES * HOP_SAMPLES
+    room = np.zeros(step - HOP_SAMPLES + FFT_SAMPLES, np.float32)  # the first frame's window to the last one's
+    filled, heard, given = FFT_SAMPLES // 2, 0, 0
+    for block in chain(blocks, [np.zeros(FFT_SAMPLES // 2, np.float32)]):
+        heard += len(block)
+        while len(block):
+            taken = min(len(block), len(room) - filled)
+            room[filled : filled + taken] = block[:taken]
+            filled, block = filled + taken, block[taken:]
+            if filled == len(room):
+                yield _bands(room, BLOCK_FRAMES)
+                given += BLOCK_FRAMES
+                filled -= step
+                room[:filled] = room[step:]
+    if frames := frame_count(heard - FFT_SAMPLES // 2) - given:
+        yield _bands(room, frames)
+
+
+def _bands(room: np.ndarray, frames: int) -> np.ndarray:
+    """The first (frames, F) float32 of a stretch of samples, of which frame n begins at sample 441 n."""
+    windows = np.lib.stride_tricks.sliding_window_view(room, FFT_SAMPLES)[::HOP_SAMPLES][:frames]
     bands = np.empty((frames, BANDS), np.float32)
     highest_bin = max(bins.stop for bins, _, _ in _filter_groups())
-    for first in range(0, frames, BLOCK_FRAMES):
-        block = slice(first, min(first + BLOCK_FRAMES, frames))
-        spectrum = rfft(windows[block] * _window(), axis=1, overwrite_x=True)[:, :highest_bin]
-        # abs() of complex numbers guards against overflow at several times the cost
-        magnitude = np.square(spectrum.real)
-        magnitude += np.square(spectrum.imag)
-        np.sqrt(magnitude, out=magnitude)
-        for bins, group, weights in _filter_groups():
-            np.matmul(magnitude[:, bins], weights, out=bands[block, group])
-    np.log10(np.add(bands, 1, out=bands), out=bands)
-    return bands
+    spectrum = rfft(windows * _window(), axis=1, overwrite_x=True)[:, :highest_bin]
+    # abs() of complex numbers guards against overflow at several times the cost
+    magnitude = np.square(spectrum.real)
+    magnitude += np.square(spectrum.imag)
+    np.sqrt(magnitude, out=magnitude)
+    for bins, group, weights in _filter_groups():
+        np.matmul(magnitude[:, bins], weights, out=bands[:, group])
+    return np.log10(np.add(bands, 1, out=bands), out=bands)

@@ -1,12 +1,22 @@
-"""Decoding: formats, widths, rates, channels, and every refusal."""
+"""Decoding: formats, widths, rates, channels, every refusal, and that neither length nor header costs memory."""
+
+import os
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.signal import find_peaks
 
-from data_prep.audio import SAMPLE_RATE_HZ, read_audio
+from data_prep.audio import MOST_CHANNELS, SAMPLE_RATE_HZ, mix_blocks, probe, read_audio, read_blocks
 from data_prep.refused import Refused
+
+MIB = 1 << 20
 
 
 def tone(seconds: float, rate_hz: int, pitch_hz: float = 440.0) -> np.ndarray:
@@ -44,40 +54,138 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), (left + right) / 2, atol=1e-6)
 
 
-def test_missing_file(tmp_path):
+@given(
+    lengths=st.lists(st.integers(0, 300), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 120), min_size=4, max_size=4),
+)
+def test_streams_are_mixed_sample_by_sample_whatever_their_blocks(lengths, sizes):
+    streams = [np.random.default_rng(n).uniform(-1, 1, length).astype(np.float32) for n, length in enumerate(lengths)]
+    gains_db = [-6.0 * n for n in range(len(streams))]
+    expected = np.zeros(max(lengths))
+    for stream, gain_db in zip(streams, gains_db, strict=True):
+        expected[: len(stream)] += stream * 10 ** (gain_db / 20)
+    in_blocks = [in_blocks_of(stream, size) for stream, size in zip(streams, sizes, strict=False)]
+    mixed = np.concatenate([np.zeros(0, np.float32), *mix_blocks(in_blocks, gains_db)])
+    assert mixed.dtype == np.float32
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
+
+
+def in_blocks_of(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (samples[first : first + size] for first in range(0, len(samples), size))
+
+
+def test_a_mix_refuses_what_its_streams_refuse(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(0.2, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    with pytest.raises(Refused, match=r"no audio file at .*b\.wav"):
+        list(mix_blocks([read_blocks(tmp_path / "a.wav"), read_blocks(tmp_path / "b.wav")], [0.0, 0.0]))
+
+
+def drained(path: Path) -> int:
+    return sum(len(block) for block in read_blocks(path))
+
+
+READERS = [read_audio, drained, probe]
+
+
+@pytest.fixture(params=READERS, ids=["read_audio", "read_blocks", "probe"])
+def reader(request) -> Callable[[Path], object]:
+    """Every way to read a file; each refuses the same."""
+    return request.param
+
+
+def test_missing_file(tmp_path, reader):
     with pytest.raises(Refused, match=r"no audio file at .*a\.wav; check the path"):
-        read_audio(tmp_path / "a.wav")
+        reader(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"no audio at all" * 100])
-def test_undecodable(tmp_path, content):
+def test_undecodable(tmp_path, reader, content):
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(Refused, match=r"a\.wav cannot be decoded as audio .*replace or remove it"):
-        read_audio(tmp_path / "a.wav")
+        reader(tmp_path / "a.wav")
 
 
-def test_empty(tmp_path):
+def test_empty(tmp_path, reader):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), SAMPLE_RATE_HZ)
     with pytest.raises(Refused, match="holds no audio samples"):
-        read_audio(tmp_path / "a.wav")
+        reader(tmp_path / "a.wav")
 
 
-def test_not_finite(tmp_path):
+def test_not_finite(tmp_path, reader):
     soundfile.write(tmp_path / "a.wav", np.array([0.0, np.nan, 0.0]), SAMPLE_RATE_HZ, subtype="FLOAT")
     with pytest.raises(Refused, match="not finite numbers"):
-        read_audio(tmp_path / "a.wav")
+        reader(tmp_path / "a.wav")
 
 
-def test_integers_stored_as_floats(tmp_path):
+def test_integers_stored_as_floats(tmp_path, reader):
     soundfile.write(tmp_path / "a.wav", tone(0.1, SAMPLE_RATE_HZ) * 32767, SAMPLE_RATE_HZ, subtype="FLOAT")
     with pytest.raises(Refused, match=r"samples of up to 16.*; expected floats from -1 to 1"):
-        read_audio(tmp_path / "a.wav")
+        reader(tmp_path / "a.wav")
 
 
-def test_rate_too_low(tmp_path):
+def test_rate_too_low(tmp_path, reader):
     soundfile.write(tmp_path / "a.wav", tone(1.0, 2_000), 2_000)
     with pytest.raises(Refused, match="2000 Hz; expected at least 4000 Hz"):
-        read_audio(tmp_path / "a.wav")
+        reader(tmp_path / "a.wav")
+
+
+def test_rate_too_high(tmp_path, reader):
+    write_header(tmp_path / "a.wav", rate_hz=4_000_000_000 % (1 << 31))
+    with pytest.raises(Refused, match="1852516352 Hz; expected at most 384000 Hz"):
+        reader(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("header", [{"rate_hz": 0}, {"rate_hz": 4_000_000_000}, {"channels": 0}, {"channels": 5000}])
+def test_headers_that_make_no_sense(tmp_path, reader, header):
+    write_header(tmp_path / "a.wav", **header)
+    with pytest.raises(Refused, match=r"a\.wav (cannot be decoded as audio|has )"):
+        reader(tmp_path / "a.wav")
+
+
+def test_too_many_channels(tmp_path, reader):
+    soundfile.write(tmp_path / "a.wav", np.zeros((10, 1024)), SAMPLE_RATE_HZ)
+    with pytest.raises(Refused, match=f"1024 channels; expected at most {MOST_CHANNELS}: convert it again"):
+        reader(tmp_path / "a.wav")
+
+
+def write_header(path: Path, rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1) -> None:
+    """A wav file of one second whose header says something else."""
+    soundfile.write(path, tone(1.0, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    content[22:24], content[24:28] = channels.to_bytes(2, "little"), rate_hz.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "folder"])
+def test_no_regular_file(tmp_path, reader, make):
+    make(tmp_path / "a.wav")
+    with pytest.raises(Refused, match="no audio file at"):
+        reader(tmp_path / "a.wav")
+
+
+def test_a_device(reader):
+    with pytest.raises(Refused, match="no audio file at /dev/zero"):
+        reader(Path("/dev/zero"))
+
+
+def test_headerless_audio(tmp_path, reader):
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(Refused, match="cannot be decoded as audio"):
+        reader(tmp_path / "a.raw")
+
+
+def test_garbage_called_mp3(tmp_path, reader):
+    (tmp_path / "a.mp3").write_bytes(np.random.default_rng(0).bytes(1 << 20))
+    with pytest.raises(Refused, match=r"a\.mp3 (cannot be decoded as audio|holds no audio samples)"):
+        reader(tmp_path / "a.mp3")
+
+
+def test_truncated_flac(tmp_path, reader):
+    soundfile.write(tmp_path / "a.flac", np.random.default_rng(0).uniform(-1, 1, 200_000), SAMPLE_RATE_HZ)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: len(content) // 3])
+    with pytest.raises(Refused, match=r"a\.flac cannot be decoded as audio"):
+        reader(tmp_path / "a.flac")
 
 
 def test_header_that_claims_four_gigabytes(tmp_path):
@@ -86,3 +194,43 @@ def test_header_that_claims_four_gigabytes(tmp_path):
     content[4:8] = content[40:44] = b"\xf0\xff\xff\xff"
     (tmp_path / "a.wav").write_bytes(content)
     assert len(read_audio(tmp_path / "a.wav")) == round(0.2 * SAMPLE_RATE_HZ)
+
+
+def test_a_kilobyte_that_claims_four_gigabytes_costs_neither_memory_nor_time(tmp_path, reader):
+    soundfile.write(tmp_path / "a.wav", tone(0.01, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, subtype="PCM_16")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xf0\xff\xff\xff"
+    (tmp_path / "a.wav").write_bytes(content)
+    began = time.perf_counter()
+    assert peak_memory(lambda: reader(tmp_path / "a.wav")) < 2 * MIB
+    assert time.perf_counter() - began < 10
+
+
+def test_flac_that_claims_a_day(tmp_path, reader):
+    soundfile.write(tmp_path / "a.flac", tone(0.1, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[22:26] = b"\xff\xff\xff\xff"  # the lower bits of STREAMINFO's count of samples
+    (tmp_path / "a.flac").write_bytes(content)
+    try:
+        assert peak_memory(lambda: reader(tmp_path / "a.flac")) < 2 * MIB
+    except Refused as refused:
+        assert "cannot be decoded as audio" in str(refused)  # noqa: PT017
+
+
+@pytest.mark.parametrize("rate_hz", [SAMPLE_RATE_HZ, 48_000])
+def test_memory_does_not_grow_with_the_length(tmp_path, rate_hz):
+    peaks = []
+    for seconds in (5, 60):
+        soundfile.write(tmp_path / "a.wav", np.zeros((seconds * rate_hz, 2), np.int16), rate_hz)
+        peaks += [peak_memory(lambda: drained(tmp_path / "a.wav")), peak_memory(lambda: probe(tmp_path / "a.wav"))]
+    assert max(peaks) < 4 * MIB
+
+
+def peak_memory(work: Callable[[], object]) -> int:
+    """The most bytes that Python and numpy held while it ran, beyond what they held before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

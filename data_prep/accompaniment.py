@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.default_kits import default_sound_font
+from data_prep.manifest import SPLITS
 from data_prep.melodic import MelodicNotes, read_melodic_notes, render_notes
 from data_prep.refused import Refused
 from data_prep.samples import FADE_SAMPLES
-from data_prep.shards import SPLITS
 
 SUFFIXES = (".mid", ".midi")
 SHARES = (0.8, 0.9)  # of the files, by a hash of their content: training below the first, validation below the second

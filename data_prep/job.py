@@ -8,24 +8,80 @@ source files and the front end as they are now. `manifest.json` comes last.
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from data_prep.classes import VOCABULARIES
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
-from data_prep.files import checksum, write_atomically
+from data_prep.files import checksum
+from data_prep.manifest import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
-from data_prep.parts import CONDITION, plan_parts, run_parts
+from data_prep.options import check_options, heeded_options, prepared_name, with_whole_paths
+from data_prep.parts import CONDITION, TABLES, Part, merge_tables, plan_parts, tracks_of
 from data_prep.refused import Refused
-from data_prep.shards import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.spectrogram import BANDS, FEATURES, FRAMES_PER_S
 from data_prep.versions import version_of
+from data_prep.workers import run_on_workers
 
 Progress = Callable[[int, int, str], None]  # tracks done, tracks in all, what was just done
+
+MAX_UNKNOWN_SHARE = 0.01  # of a corpus's labels
+PACKAGES = ("mirtune", "numpy", "scipy", "soundfile", "pyarrow", "torchaudio", "mido", "partitura")
+
+
+def plan(
+    corpus: str, source: Path | None, options: PrepOptions
+) -> tuple[CorpusSource, Path | None, PrepOptions, list[Track]]:
+    """What a preparation would do: the corpus, source and options with whole paths, and all tracks.
+
+    Raises Refused on an unknown corpus, options that mean nothing to it, a missing source folder, a corpus without
+    tracks, or performances that cross splits.
+    """
+    if corpus not in CORPORA:
+        raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted(CORPORA))}")
+    described = CORPORA[corpus]
+    check_options(described, source, options)
+    source = source.resolve() if source else None  # workers may stand in another folder
+    options = with_whole_paths(options)
+    tracks = list(described.tracks(source, options))
+    if not tracks:
+        raise Refused(f"{source} holds no track of {described.title}; give the top folder of the corpus")
+    check_splits(tracks)
+    return described, source, options, tracks
+
+
+def prepare(
+    corpus: str,
+    *,
+    source: Path | None,
+    shards: Path,
+    options: PrepOptions | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Prepare a corpus into ``shards``, in a folder of its prepared name, and return its manifest.
+
+    Finished shards of an earlier run are kept where their sources did not change. Raises Refused where ``plan`` does,
+    where every track was refused, and where more than 1 % of the labels are unknown.
+    """
+    described, source, options, tracks = plan(corpus, source, options or PrepOptions())
+    folder = shards.resolve() / prepared_name(corpus, options)
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    parts = plan_parts(tracks, folder, VOCABULARIES[options.classes])
+    records = {part.name: record for part in parts if (record := part.finished())}
+    done = sum(len(part.tracks) for part in parts if part.name in records)
+    report = progress or (lambda *_: None)
+    report(done, len(tracks), f"{len(records)} of {len(parts)} shards are there already" if records else "")
+    if done < len(tracks):
+        (folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
+    todo = [part for part in parts if part.name not in records]
+    for part, record in run_on_workers(Part.prepare, todo, options.workers):
+        records[part.name] = record
+        done += len(part.tracks)
+        report(done, len(tracks), part.name)
+    return finish(described, source, options, parts, [records[part.name] for part in parts])
 
 
 def check_splits(tracks: Iterable[Track]) -> None:
@@ -39,130 +95,87 @@ def check_splits(tracks: Iterable[Track]) -> None:
             )
 
 
-def prepare(
-    corpus: str,
-    *,
-    source: Path | None,
-    shards: Path,
-    options: PrepOptions | None = None,
-    progress: Progress | None = None,
-) -> Manifest:
-    """Prepare a corpus into ``shards / corpus`` and return its manifest.
-
-    Finished shards of an earlier run are kept where their sources did not change. Raises Refused on an unknown
-    corpus, a missing source folder, a corpus without tracks, or one whose every track was refused.
-    """
-    options = options or PrepOptions()
-    if corpus not in CORPORA:
-        raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted(CORPORA))}")
-    described = CORPORA[corpus]
-    check_source(described, source)
-    check_heeded(described, source, options)
-    shards = shards.resolve()  # workers may stand in another folder
-    source = source.resolve() if source else None
-    options = replace(options, kits=tuple(kit.resolve() for kit in options.kits))
-    if options.accompaniment:
-        options = replace(options, accompaniment=options.accompaniment.resolve())
-    tracks = list(described.tracks(source, options))
-    check_splits(tracks)
-    folder = shards / corpus
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
-    parts = plan_parts(tracks, folder, described.classes)
-    records = {part.name: record for part in parts if (record := part.finished())}
-    done = sum(len(part.tracks) for part in parts if part.name in records)
-    report = progress or (lambda *_: None)
-    report(done, len(tracks), f"{len(records)} of {len(parts)} shards are there already" if records else "")
-    if done < len(tracks):
-        (folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
-    for part, record in run_parts([part for part in parts if part.name not in records], options.workers):
-        records[part.name] = record
-        done += len(part.tracks)
-        report(done, len(tracks), part.name)
-    return finish(described, options, folder, [records[part.name] for part in parts])
-
-
-def check_source(described: CorpusSource, source: Path | None) -> None:
-    """Refused where a corpus that needs a source folder got none, or one that is not there."""
-    if not described.needs_source:
-        return
-    if source is None:
-        raise Refused(f"corpus {described.name!r} ({described.title}) is read from a folder; give it with --source DIR")
-    if not source.is_dir():
-        raise Refused(f"--source {source} is no folder; expected the top folder of {described.title}: check the path")
-
-
-def check_heeded(described: CorpusSource, source: Path | None, options: PrepOptions) -> None:
-    """Refused where an option was given that means nothing to the corpus."""
-    unheeded: dict[str, Any] = {"--source": None if described.needs_source else source}
-    if not described.rendered:
-        unheeded |= {"--kits": options.kits, "--accompaniment": options.accompaniment, "--hours": options.hours}
-    for option, given in unheeded.items():
-        if given:
-            raise Refused(f"{option} means nothing to corpus {described.name!r} ({described.title}); leave it out")
-
-
-def finish(described: CorpusSource, options: PrepOptions, folder: Path, records: list[dict[str, Any]]) -> Manifest:
-    """Write the tables and, last, the manifest; remove shards that no longer belong."""
-    rows = [row for record in records for row in record["rows"]]
-    refused = tuple(entry for record in records for entry in record["refused"])
-    if not rows:
-        reason = refused[0]["reason"] if refused else "the corpus names no track"
-        raise Refused(f"no track of corpus {described.name!r} could be prepared; the first reason: {reason}")
-    for half_written in folder.rglob(".*.part"):  # by a worker that was killed
-        half_written.unlink()
-    names = {row["shard"] for row in rows}
-    for stray in [*folder.glob("shard-*.arrow"), *(folder / "parts").glob("shard-*.json")]:
-        if f"{stray.stem}.arrow" not in names:
-            stray.unlink()
-    tracks = pd.DataFrame([{key: value for key, value in row.items() if key != "onsets"} for row in rows])
-    onsets = pd.concat(
-        [
-            pd.DataFrame(
-                {"track": row["id"], "time_s": times, "class": np.array(classes, np.int8), "velocity": velocities}
-            )
-            for row in rows
-            for times, classes, velocities in [row["onsets"]]
-        ]
-    )
-    onsets["velocity"] = onsets["velocity"].where(onsets["velocity"] >= 0).astype(np.float32)
-    for name, table in (("tracks.parquet", tracks), ("onsets.parquet", onsets)):
-        with write_atomically(folder / name) as temporary:
-            table.to_parquet(temporary, index=False)
-    digests = {row["shard"]: record["checksum"] for record in records for row in record["rows"]}
-    splits = {}
-    for split in SPLITS:
-        of_split = tracks[tracks["split"] == split]
-        moments = reduce(Moments.__add__, (Moments(**record["moments"][split]) for record in records), Moments())
-        counts = np.array(of_split["onsets_per_class"].tolist(), int).reshape(-1, len(described.classes)).sum(axis=0)
-        splits[split] = SplitSummary(
-            tracks=len(of_split),
-            frames=int(of_split["frames"].sum()),
-            seconds=float(of_split["seconds"].sum()),
-            moments=moments,
-            onsets=dict(zip(described.classes, counts.tolist(), strict=True)),
+def check_labels(what: str, labels: int, unknown: Counter[str]) -> None:
+    """Refused where more than 1 % of a corpus's labels are unknown."""
+    if unknown.total() > MAX_UNKNOWN_SHARE * labels:
+        listed = ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10))
+        raise Refused(
+            f"{unknown.total()} of the {labels} labels of {what} ({unknown.total() / labels:.1%}) are not in its class "
+            f"map; at most {MAX_UNKNOWN_SHARE:.0%} may be: {listed}; correct the annotations or extend the class map"
         )
+
+
+def finish(
+    described: CorpusSource, source: Path | None, options: PrepOptions, parts: list[Part], records: list[dict[str, Any]]
+) -> Manifest:
+    """Write the tables and, last, the manifest; remove shards that no longer belong."""
+    folder, classes = parts[0].folder, parts[0].classes
+    name = prepared_name(described.name, options)
+    refused = tuple(entry for record in records for entry in record["refused"])
+    if not any(record["tracks"] for record in records):
+        raise Refused(f"no track of corpus {name!r} could be prepared; the first reason: {refused[0]['reason']}")
+    counts = {of: reduce(Counter.__add__, (Counter(record[of]) for record in records)) for of in ("notes", "unknown")}
+    labels = sum(record["labels"] for record in records)
+    check_labels(f"corpus {name!r}", labels, counts["unknown"])
+    remove_strays(parts)
+    for of in TABLES:
+        merge_tables(parts, of, folder / f"{of}.parquet")
+    if doubled := audio_in_several_splits(parts):
+        counts["notes"]["tracks whose audio stands in another split, too"] = doubled
+    splits = {split: summary([of for of in records if of["split"] == split], classes) for split in SPLITS}
+    took_s = sum(record["took_s"] for record in records)
     manifest = Manifest(
-        corpus=described.name,
-        classes=described.classes,
+        corpus=name,
+        adapter=described.name,
+        title=described.title,
+        licence=described.licence,
+        classes=classes,
         features=FEATURES,
         bands=BANDS,
         frames_per_s=FRAMES_PER_S,
         condition=CONDITION,
         targets="onsets",
-        options={
-            **{key: value for key, value in asdict(options).items() if key in ("hours", "seed")},
-            "kits": [str(path) for path in options.kits],
-            "accompaniment": str(options.accompaniment or ""),
-            "merged_within_s": MERGE_WITHIN_S,
-        },
+        whole_tracks=described.whole_tracks,
+        options=heeded_options(described, options) | {"merged_within_s": MERGE_WITHIN_S},
         splits=splits,
-        files=digests | {name: checksum(folder / name) for name in ("tracks.parquet", "onsets.parquet")},
+        files={part.shard.name: of["checksums"][part.shard.name] for part, of in zip(parts, records, strict=True)}
+        | {f"{of}.parquet": checksum(folder / f"{of}.parquet") for of in TABLES},
+        source=str(source or ""),
         refused=refused,
-        notes=dict(sum((Counter(record["notes"]) for record in records), Counter())),
-        versions={
-            name: version_of(name) for name in ("mirtune", "numpy", "scipy", "soundfile", "pyarrow", "torchaudio")
-        }
-        | {"python": platform.python_version()},
+        notes=dict(sorted(counts["notes"].items())),
+        labels=labels,
+        unknown_labels=dict(sorted(counts["unknown"].items())),
+        versions={package: version_of(package) for package in PACKAGES} | {"python": platform.python_version()},
+        timing={"seconds": took_s, "times_real_time": sum(of.seconds for of in splits.values()) / took_s},
     )
     manifest.save(folder)
     return manifest
+
+
+def summary(records: list[dict[str, Any]], classes: tuple[str, ...]) -> SplitSummary:
+    """What the parts of one split hold together."""
+    onsets = np.sum([record["onsets"] for record in records] or [[0] * len(classes)], axis=0).tolist()
+    return SplitSummary(
+        **{of: sum(record[of] for record in records) for of in ("tracks", "frames", "windows", "seconds")},
+        moments=reduce(Moments.__add__, (Moments(**record["moments"]) for record in records), Moments()),
+        onsets=dict(zip(classes, onsets, strict=True)),
+    )
+
+
+def audio_in_several_splits(parts: list[Part]) -> int:
+    """How many tracks sound just like one of another split."""
+    splits_of: dict[str, set[str]] = {}
+    for row in tracks_of(parts, ["fingerprint", "split", "onsets_per_class"]):
+        if any(row["onsets_per_class"]):  # silence is the same everywhere
+            splits_of.setdefault(row["fingerprint"], set()).add(row["split"])
+    return sum(len(splits) > 1 for splits in splits_of.values())
+
+
+def remove_strays(parts: list[Part]) -> None:
+    """Remove what a killed worker left half-written, and shards that no longer belong."""
+    folder, names = parts[0].folder, {part.name for part in parts}
+    for half_written in folder.rglob(".*.part"):
+        half_written.unlink()
+    for path in [*folder.glob("shard-*.arrow"), *(folder / "parts").glob("shard-*")]:
+        if path.name.split(".")[0] not in names:
+            path.unlink()

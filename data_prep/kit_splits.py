@@ -10,9 +10,9 @@ import numpy as np
 from data_prep.default_kits import RECIPES, recordings_of
 from data_prep.hydrogen import read_drumkit
 from data_prep.kits import KitRef, default_kits, find_kits, load_kit
+from data_prep.manifest import SPLITS
 from data_prep.pieces import PIECE_CLASS, SOUND_FONT_KEYS, TABLE
 from data_prep.samples import Kit, Voice
-from data_prep.shards import SPLITS
 from data_prep.sound_fonts import open_sound_font
 
 FILLED_FIRST = ("train", "test", "validation")  # where families are few

@@ -1,10 +1,12 @@
-"""Parts of a preparation: the tracks of one shard, prepared in one go by one worker, with a record of how it went."""
+"""Parts of a preparation: the tracks of one shard, prepared in one go by one worker, with a record of how it went.
+
+A part leaves a shard, and in `parts/` its rows of the tables of tracks and onsets and, last, a record in JSON.
+"""
 
 import hashlib
 import itertools
 import json
-import logging
-import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -13,25 +15,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.corpora import Track
 from data_prep.files import checksum, disk_space, is_disk_full, write_atomically, write_json
-from data_prep.onsets import ONSET, onset_frames, target_grid
+from data_prep.framing import FramedTrack, frame_track
+from data_prep.manifest import SPLITS, Moments
 from data_prep.refused import Refused
-from data_prep.shards import SPLITS, Moments, ShardWriter
-from data_prep.spectrogram import BANDS, FRAMES_PER_S, log_spectrogram
+from data_prep.shards import ShardWriter
+from data_prep.spectrogram import BANDS
 
-# Enough shards to keep workers busy on a small corpus, few enough files on a large one.
-MOST_TRACKS_A_SHARD, SHARDS_WANTED = 64, 16
-# An annotation of which more lies beyond its audio belongs to another recording.
-MAX_BEYOND_END_SHARE = 0.1
+# Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
+TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 CONDITION = "clean"
+TABLES = {
+    "tracks": pa.schema(
+        [
+            *((name, pa.string()) for name in ("id", "split", "performance")),
+            *((name, pa.int64()) for name in ("frames", "windows")),
+            ("seconds", pa.float64()),
+            *((name, pa.list_(pa.string())) for name in ("sources", "checksums")),
+            ("fingerprint", pa.string()),
+            ("onsets_per_class", pa.list_(pa.int64())),
+            ("shard", pa.string()),
+            ("batch", pa.int64()),
+        ]
+    ),
+    "onsets": pa.schema(
+        [("track", pa.string()), ("time_s", pa.float64()), ("class", pa.int8()), ("velocity", pa.float32())]
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Part:
-    """The tracks of one shard, and where it goes."""
+    """The tracks of one shard, all of one split, and where it goes."""
 
     name: str
     folder: Path
@@ -43,9 +62,13 @@ class Part:
         """The shard's file."""
         return self.folder / f"{self.name}.arrow"
 
+    def table(self, of: str) -> Path:
+        """The part's rows of a table ("tracks" or "onsets")."""
+        return self.folder / "parts" / f"{self.name}.{of}.parquet"
+
     @property
     def record(self) -> Path:
-        """What is known of the finished shard."""
+        """What is known of the finished part."""
         return self.folder / "parts" / f"{self.name}.json"
 
     def key(self) -> str:
@@ -57,13 +80,77 @@ class Part:
         return hashlib.sha256(described.encode()).hexdigest()
 
     def finished(self) -> dict[str, Any] | None:
-        """The record of an earlier run, if it still fits and the shard's bytes are what they were."""
+        """The record of an earlier run, if it still fits and the files' bytes are what they were."""
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
-            fits = record["key"] == self.key() and checksum(self.shard) == record["checksum"]
-        except (OSError, ValueError, KeyError):
+            fits = record["key"] == self.key() and record["checksums"] == self._checksums()
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         return record if fits else None
+
+    def _checksums(self) -> dict[str, str]:
+        return {path.name: checksum(path) for path in (self.shard, *(self.table(name) for name in TABLES))}
+
+    def prepare(self) -> dict[str, Any]:
+        """Prepare the tracks and leave the record; memory holds one track at a time."""
+        with disk_space(self.folder):
+            return self._prepare()
+
+    def _prepare(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        refused: list[dict[str, str]] = []
+        notes, unknown = Counter[str](), Counter[str]()
+        moments, labels = Moments(), 0
+        key = self.key()  # before anything is read: what changes meanwhile is noticed by the next run
+        rows: list[dict[str, Any]] = []
+        onsets: list[pa.Table] = []
+        with write_atomically(self.shard) as temporary, ShardWriter(temporary, BANDS, len(self.classes)) as writer:
+            for track in self.tracks:
+                try:
+                    framed = frame_track(track, len(self.classes))
+                except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
+                    if is_disk_full(reason):
+                        raise
+                    text = str(reason) if isinstance(reason, Refused) else f"{track.id}: {reason!r}"
+                    refused.append({"id": track.id, "split": track.split, "reason": text})
+                    continue
+                writer.write(framed.bands, framed.targets)
+                moments += Moments.of(framed.bands)
+                labels += framed.labels
+                unknown += framed.unknown
+                notes += framed.left_out
+                onsets.append(_onset_table(framed))
+                rows.append({**framed.row, "shard": self.shard.name, "batch": len(rows)})
+        tables = {
+            "tracks": pa.Table.from_pylist(rows, TABLES["tracks"]),
+            "onsets": pa.concat_tables([TABLES["onsets"].empty_table(), *onsets]),
+        }
+        for name, table in tables.items():
+            with write_atomically(self.table(name)) as temporary:
+                parquet.write_table(table, temporary)
+        record = {
+            "key": key,
+            "checksums": self._checksums(),
+            "split": self.tracks[0].split,
+            **{name: sum(row[name] for row in rows) for name in ("frames", "windows", "seconds")},
+            "tracks": len(rows),
+            "onsets": np.sum([row["onsets_per_class"] for row in rows] or [[0] * len(self.classes)], axis=0).tolist(),
+            "refused": refused,
+            "notes": notes,
+            "labels": labels,
+            "unknown": unknown,
+            "moments": asdict(moments),
+            "took_s": time.perf_counter() - began,
+        }
+        write_json(self.record, record)
+        return record
+
+
+def _onset_table(framed: FramedTrack) -> pa.Table:
+    onsets = framed.onsets
+    velocities = pa.array(onsets.velocities.astype(np.float32), from_pandas=True)  # NaN becomes null
+    columns = [pa.array([framed.row["id"]] * len(onsets)), onsets.times_s, onsets.classes.astype(np.int8), velocities]
+    return pa.table(columns, schema=TABLES["onsets"])
 
 
 def stamps_below(path: Path) -> list[tuple[str, int, int]]:
@@ -79,88 +166,12 @@ def code_checksum() -> str:
     return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
 
 
-def prepare_track(track: Track, classes: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any], Counter[str]]:
-    """A track's bands (T, F) float16, targets (T, ``classes``) uint8, its row with its onsets, and what was left out.
-
-    Raises Refused where the track cannot be used.
-    """
-    samples, onsets, notes = track.recording.read()
-    bands = log_spectrogram(samples).astype(np.float16)
-    inside = onset_frames(onsets.times_s) < len(bands)
-    if not len(onsets):
-        raise Refused(
-            f"track {track.id} has an annotation without an onset; expected at least one: complete it or remove it"
-        )
-    if (beyond := int((~inside).sum())) > MAX_BEYOND_END_SHARE * len(onsets):
-        raise Refused(
-            f"track {track.id} has {beyond} of {len(onsets)} onsets after the end of its audio "
-            f"({len(samples) / SAMPLE_RATE_HZ:.1f} s, last onset {onsets.times_s[-1]:.1f} s); the annotation "
-            "is another recording's: pair them anew"
-        )
-    notes["onsets after the end"] += beyond
-    merged = onsets[inside].merged()
-    notes["onsets merged with their neighbour"] += int(inside.sum()) - len(merged)
-    row = {
-        "id": track.id,
-        "split": track.split,
-        "performance": track.performance,
-        "frames": len(bands),
-        "seconds": len(bands) / FRAMES_PER_S,
-        "sources": [str(path) for path in track.recording.sources],
-        "checksums": [checksum(path) for path in track.recording.sources],
-        "onsets": [
-            column.tolist() for column in (merged.times_s, merged.classes, np.nan_to_num(merged.velocities, nan=-1.0))
-        ],
-    }
-    return bands, target_grid(merged, len(bands), classes), row, notes
-
-
-def write_part(part: Part) -> dict[str, Any]:
-    """Prepare the tracks of one shard and leave its record; memory holds one track at a time."""
-    with disk_space(part.folder):
-        return _write_part(part)
-
-
-def _write_part(part: Part) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
-    refused: list[dict[str, str]] = []
-    notes = Counter[str]()
-    moments = {split: Moments() for split in SPLITS}
-    with write_atomically(part.shard) as temporary:
-        with ShardWriter(temporary, BANDS, len(part.classes)) as writer:
-            for track in part.tracks:
-                try:
-                    bands, targets, row, left_out = prepare_track(track, len(part.classes))
-                except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
-                    if is_disk_full(reason):
-                        raise
-                    text = str(reason) if isinstance(reason, Refused) else f"{track.id}: {reason!r}"
-                    refused.append({"id": track.id, "split": track.split, "reason": text})
-                    continue
-                writer.write(bands, targets)
-                notes.update(left_out)
-                moments[track.split] += Moments.of(bands)
-                onsets = np.bincount(np.nonzero(targets == ONSET)[1], minlength=len(part.classes))
-                rows.append({**row, "shard": part.shard.name, "batch": len(rows), "onsets_per_class": onsets.tolist()})
-        digest = checksum(temporary)
-    record = {
-        "key": part.key(),
-        "checksum": digest,
-        "rows": rows,
-        "refused": refused,
-        "notes": +notes,
-        "moments": {split: asdict(of) for split, of in moments.items()},
-    }
-    write_json(part.record, record)
-    return record
-
-
 def plan_parts(tracks: Iterable[Track], folder: Path, classes: tuple[str, ...]) -> list[Part]:
     """Tracks in the order of split and id, cut into shards; a shard holds tracks of one split."""
     ordered = sorted(tracks, key=lambda track: (SPLITS.index(track.split), track.id))
     doubled = [track_id for track_id, count in Counter(track.id for track in ordered).items() if count > 1]
     assert not doubled, f"a corpus module yielded {doubled[:3]} twice"
-    size = min(MOST_TRACKS_A_SHARD, -(-len(ordered) // SHARDS_WANTED))
+    size = max(min(TRACKS_A_SHARD, -(-len(ordered) // FEWEST_SHARDS)), -(-len(ordered) // MOST_SHARDS))
     parts: list[Part] = []
     for _, of_split in itertools.groupby(ordered, key=lambda track: track.split):
         while batch := tuple(itertools.islice(of_split, size)):
@@ -168,39 +179,14 @@ def plan_parts(tracks: Iterable[Track], folder: Path, classes: tuple[str, ...]) 
     return parts
 
 
-def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start Ray quietly on this machine; does nothing if that is done."""
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not ray.is_initialized():
-        ray.init(
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-        )
+def merge_tables(parts: Iterable[Part], of: str, path: Path) -> None:
+    """One table of all parts' rows, atomically; memory holds the rows of one part."""
+    with write_atomically(path) as temporary, parquet.ParquetWriter(temporary, TABLES[of]) as writer:
+        for part in parts:
+            writer.write_table(parquet.read_table(part.table(of)))
 
 
-def run_parts(parts: list[Part], workers: int | None) -> Iterator[tuple[Part, dict[str, Any]]]:
-    """Yield each part with its record as it is done: in this process for one worker, else on Ray."""
-    if workers == 1 or not parts:
-        yield from ((part, write_part(part)) for part in parts)
-        return
-    import ray
-
-    start_ray()
-    task = ray.remote(num_cpus=1, max_retries=2)(write_part)
-    waiting = list(parts)
-    running: dict[Any, Part] = {}
-    at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    while waiting or running:
-        while waiting and len(running) < at_once:
-            part = waiting.pop(0)
-            running[task.remote(part)] = part
-        done, _ = ray.wait(list(running))
-        for reference in done:
-            try:
-                record = ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None  # what the worker said, without its traceback
-            yield running.pop(reference), record
+def tracks_of(parts: Iterable[Part], columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of the table of tracks, row by row."""
+    for part in parts:
+        yield from parquet.read_table(part.table("tracks"), columns=columns).to_pylist()

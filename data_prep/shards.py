@@ -1,13 +1,11 @@
-"""Shards: tables of frames that are memory-mapped, and the manifest that says what is in them.
+"""Shards: tables of frames that are memory-mapped, beside a manifest that says what is in them.
 
 A corpus folder holds `shard-*.arrow` (Arrow IPC, uncompressed, one record batch a track: `bands` float16 x F and
 `targets` uint8 x K halves a frame), `tracks.parquet`, `onsets.parquet` and, written last, `manifest.json`.
 T frames, F bands, K classes.
 """
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,94 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from data_prep.files import checksum, write_json
+from data_prep.files import checksum
+from data_prep.manifest import MANIFEST, Manifest, Moments
 from data_prep.refused import Refused
-
-SPLITS = ("train", "validation", "test")
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, sum and sum of squares of feature values; moments of a union are the sums of its parts' moments."""
-
-    count: int = 0
-    sum: float = 0.0
-    sum_of_squares: float = 0.0
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> "Moments":
-        """Moments of the values as stored (float16), added up in float64."""
-        flat = values.astype(np.float64).ravel()
-        # not flat @ flat: its last bits hang on the number of threads
-        return cls(flat.size, float(flat.sum()), float(np.square(flat).sum()))
-
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(self.count + other.count, self.sum + other.sum, self.sum_of_squares + other.sum_of_squares)
-
-    @property
-    def mean(self) -> float:
-        """Mean of the values."""
-        return self.sum / max(self.count, 1)
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation of the values; 1 where they do not vary, so that dividing by it is harmless."""
-        return max(self.sum_of_squares / max(self.count, 1) - self.mean**2, 0.0) ** 0.5 or 1.0
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """What one split holds: tracks, frames, seconds, moments of its values, onsets per class."""
-
-    tracks: int
-    frames: int
-    seconds: float
-    moments: Moments
-    onsets: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a prepared corpus is: small, and written last, so a folder with a manifest is whole."""
-
-    corpus: str
-    classes: tuple[str, ...]
-    features: str
-    bands: int
-    frames_per_s: int
-    condition: str
-    targets: str  # what the targets are; "onsets" for now, other tasks will bring others
-    options: dict[str, Any]
-    splits: dict[str, SplitSummary]
-    files: dict[str, str]  # name -> SHA-256
-    refused: tuple[dict[str, str], ...] = ()  # tracks that could not be used, and why
-    notes: dict[str, int] = field(default_factory=dict)  # what was left out of used tracks, with counts
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def save(self, folder: Path) -> None:
-        """Write manifest.json, atomically."""
-        write_json(folder / MANIFEST, asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> "Manifest":
-        """Read manifest.json; Refused where it is missing or damaged."""
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise Refused(
-                f"corpus {folder.name!r} is not prepared: there is no {path}; run `mirtune prep {folder.name} --shards "
-                f"{folder.parent}` first"
-            )
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            for split, summary in content["splits"].items():
-                content["splits"][split] = SplitSummary(**{**summary, "moments": Moments(**summary["moments"])})
-            content["classes"], content["refused"] = tuple(content["classes"]), tuple(content["refused"])
-            return cls(**content)
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refused(
-                f"{path} is damaged ({error!r}); delete {folder} and run `mirtune prep {folder.name}` again"
-            ) from error
 
 
 def schema(bands: int, classes: int) -> pa.Schema:
@@ -156,12 +69,28 @@ class Corpus:
                 raise Refused(f"{path}, which {folder / MANIFEST} lists, is missing; {again}")
             if verify and checksum(path) != expected:
                 raise Refused(f"{path} is damaged: its checksum is not the one in {folder / MANIFEST}; {again}")
-        return cls(folder, manifest, pd.read_parquet(folder / "tracks.parquet"))
+        corpus = cls(folder, manifest, pd.read_parquet(folder / "tracks.parquet"))
+        corpus._check_tracks()
+        return corpus
+
+    def _check_tracks(self) -> None:
+        """Refused where the table names a shard that is not the corpus's, or a performance crosses splits."""
+        table = self.folder / "tracks.parquet"
+        if strays := sorted(set(self.tracks["shard"]) - set(self.manifest.files)):
+            raise Refused(
+                f"{table} names {strays[0]!r}, which is no file of {self.folder / MANIFEST}; prepare it again"
+            )
+        splits = self.tracks.groupby("performance")["split"].nunique()
+        if len(crossing := splits.index[splits > 1]):
+            raise Refused(
+                f"{table} has performance {crossing[0]!r} in several splits; what is learned would be tested: prepare "
+                "it again from a table where each performance belongs to one split"
+            )
 
     @property
     def checksum(self) -> str:
         """SHA-256 of the manifest, which names the checksums of everything else."""
-        return checksum(self.folder / MANIFEST)
+        return self.manifest.checksum
 
     def rows(self, split: str) -> pd.DataFrame:
         """The tracks of one split, or of "all"; Refused where there are none."""

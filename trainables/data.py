@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.manifest import WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, union_moments
-from data_prep.spectrogram import FRAMES_PER_S
-
-WINDOW_FRAMES = 4 * FRAMES_PER_S
 
 
 @dataclass(frozen=True)
@@ -23,11 +21,6 @@ class FrameSpan:
     track: str
     bands: np.ndarray
     targets: np.ndarray
-
-
-def window_count(frames: int) -> int:
-    """Windows that cover a track when its end is padded to a whole one."""
-    return -(-frames // WINDOW_FRAMES)
 
 
 class SplitData:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.manifest import SPLITS, WINDOW_FRAMES
 from data_prep.onsets import ONSET
 from data_prep.refused import Refused
-from data_prep.shards import SPLITS, Corpus
+from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
-from trainables.data import WINDOW_FRAMES
 from trainables.inference import activations
 from trainables.loop import EVALUATION_BATCH
 from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro

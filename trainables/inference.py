@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data import WINDOW_FRAMES
+from data_prep.manifest import WINDOW_FRAMES
 from trainables.network import Network, autocast
 
 MARGIN_FRAMES = 50

@@ -18,7 +18,7 @@ def ray_running() -> Iterator[dict[str, float]]:
         os.environ.setdefault(name, value)
     import ray
 
-    from data_prep.parts import start_ray
+    from data_prep.workers import start_ray
 
     was_running = ray.is_initialized()
     start_ray()

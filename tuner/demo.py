@@ -109,13 +109,17 @@ def demo(
 
 def write_clip(path: Path) -> Path:
     """Render the first groove of the unseen styles to a WAV file."""
+    import numpy as np
     import soundfile
 
     from data_prep.audio import SAMPLE_RATE_HZ
+    from data_prep.corpora.track import Heard
     from data_prep.files import write_atomically
 
     track = next(iter(CORPORA[UNSEEN].tracks(None, PrepOptions())))
-    samples, _, _ = track.recording.read()
+    heard = track.recording.read()
+    assert isinstance(heard, Heard)
+    samples = np.concatenate(list(heard.blocks))
     with write_atomically(path) as temporary:
         soundfile.write(temporary, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     return path

@@ -1,8 +1,10 @@
 """The corpora: one table, one module each, which only yields tracks; everything else exists once, elsewhere."""
 
-from data_prep.corpora import demo, groove, mdb
+from data_prep.corpora import demo, enst, groove, mdb
 from data_prep.corpora.track import CorpusSource, PrepOptions, Recording, Track
 
-CORPORA = {source.name: source for source in (demo.SOURCE, demo.UNSEEN, groove.SOURCE, mdb.SOURCE)}
+CORPORA = {
+    source.name: source for source in (demo.SOURCE, demo.UNSEEN, enst.SOURCE, enst.WITH_MDB, groove.SOURCE, mdb.SOURCE)
+}
 
 __all__ = ["CORPORA", "CorpusSource", "PrepOptions", "Recording", "Track"]

@@ -1,79 +1,86 @@
-"""Audio files with a text annotation beside them: one `time label` a line."""
+"""Audio files with annotations beside them, in any format of data_prep.annotations."""
 
-import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.audio import read_audio
+from data_prep.annotations import read_labels
+from data_prep.audio import mix_blocks, read_blocks
 from data_prep.classes import class_map, to_classes
+from data_prep.corpora.track import Annotated, Heard
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
 
-MAX_UNKNOWN_SHARE = 0.01
-MAX_LINE_BYTES = 4096
+# An annotation with more unknown labels is in another vocabulary.
+MAX_UNKNOWN_SHARE = 0.1
+SHOWN_LABELS = 30
 
 
-def read_labelled_times(path: Path) -> tuple[list[float], list[str]]:
-    """Times in seconds and labels of a text annotation, in the order of the file.
+@dataclass(frozen=True)
+class Annotation:
+    """A file of labels, and the name of the class map that they belong to."""
 
-    Raises Refused where the file is missing, is not text, or a line is no `seconds label`.
-    """
-    if not path.is_file():
-        raise Refused(f"no annotation at {path}; expected a text file of `seconds label` lines: restore it")
-    times_s, labels = [], []
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES):
-            number += 1
-            words = line.decode("utf-8", "replace").split()
-            if not words:
-                continue
-            try:
-                time_s, label = float(words[0]), words[1]
-            except (ValueError, IndexError):
-                time_s, label = math.nan, ""
-            if not math.isfinite(time_s) or time_s < 0:
-                shown = " ".join(words)[:60]
-                raise Refused(
-                    f"{path} line {number} is {shown!r}; expected `seconds label`, as in `1.25 SD`: correct the line"
-                )
-            times_s.append(time_s)
-            labels.append(label)
-    return times_s, labels
+    path: Path
+    vocabulary: str
+
+    def class_map(self, classes: int) -> Mapping[str, int | None]:
+        """Label -> index into the vocabulary of so many classes."""
+        return class_map(self.vocabulary, classes)
+
+    def read(self, classes: int) -> Annotated:
+        """The labels; Refused where the file cannot be read, or over 10 % of its labels are unknown."""
+        labels, by_label = read_labels(self.path), self.class_map(classes)
+        indices, unknown = to_classes(labels.labels, by_label)
+        if unknown.total() > MAX_UNKNOWN_SHARE * len(labels.labels):
+            listed = ", ".join(f"{label} ({count})" for label, count in unknown.most_common(5))
+            known = ", ".join(list(by_label)[:SHOWN_LABELS])
+            raise Refused(
+                f"{self.path} has {unknown.total()} of {len(labels.labels)} labels outside the {self.vocabulary} "
+                f"vocabulary: {listed}; expected {known}: correct the labels or extend the class map"
+            )
+        kept = indices >= 0
+        onsets = Onsets.of(labels.times_s[kept], indices[kept], labels.velocities[kept])
+        return Annotated(onsets, len(labels.labels), unknown)
 
 
 @dataclass(frozen=True)
 class AnnotatedAudio:
-    """An audio file and its text annotation in one of the vocabularies of data_prep.classes."""
+    """Audio files that are added up (each at its gain) and the annotations of what is heard in them."""
 
-    audio: Path
-    annotation: Path
-    vocabulary: str
+    audio: tuple[Path, ...]
+    annotations: tuple[Annotation, ...]
+    classes: int = 5
+    gains_db: tuple[float, ...] = ()
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Audio and annotation."""
-        return (self.audio, self.annotation)
+        """Audio and annotations."""
+        return (*self.audio, *(annotation.path for annotation in self.annotations))
 
     @property
     def materials(self) -> tuple[Path, ...]:
         """None."""
         return ()
 
-    def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
-        """Samples, onsets, and labels left out; Refused where over 1 % of the labels are unknown."""
-        times_s, labels = read_labelled_times(self.annotation)
-        classes, unknown = to_classes(labels, self.vocabulary)
-        if unknown.total() > MAX_UNKNOWN_SHARE * len(labels):
-            listed = ", ".join(f"{label} ({count})" for label, count in unknown.most_common(5))
-            known = ", ".join(list(class_map(self.vocabulary))[:30])
-            raise Refused(
-                f"{self.annotation} has {unknown.total()} of {len(labels)} labels outside the {self.vocabulary} "
-                f"vocabulary: {listed}; expected {known}: correct the labels or extend the class map"
-            )
-        onsets = Onsets.of(np.array(times_s), classes)
-        left_out = Counter({f"unknown label {label}": count for label, count in unknown.items()})
-        return read_audio(self.audio), onsets[onsets.classes >= 0], left_out
+    def annotate(self) -> Annotated:
+        """The labels of all annotations together; Refused where one cannot be used."""
+        read = [annotation.read(self.classes) for annotation in self.annotations]
+        columns = ("times_s", "classes", "velocities")
+        onsets = Onsets.of(*(np.concatenate([getattr(of.onsets, column) for of in read]) for column in columns))
+        return Annotated(
+            onsets,
+            labels=sum(of.labels for of in read),
+            unknown=sum((of.unknown for of in read), Counter()),
+            left_out=sum((of.left_out for of in read), Counter()),
+        )
+
+    def read(self) -> Heard:
+        """Audio and labels; Refused where a file cannot be used."""
+        annotated = self.annotate()
+        if len(self.audio) == 1 and not any(self.gains_db):
+            return Heard(read_blocks(self.audio[0]), annotated)
+        gains_db = self.gains_db or (0.0,) * len(self.audio)
+        return Heard(mix_blocks([read_blocks(path) for path in self.audio], gains_db), annotated)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora.rendered import Rendering, seed_of
-from data_prep.corpora.track import CorpusSource, PrepOptions, Track
+from data_prep.corpora.track import RENDERED, CorpusSource, PrepOptions, Track
 from data_prep.grooves import STYLES, generate_groove
 from data_prep.kit_splits import kits_by_split
 from data_prep.midi import Notes
@@ -48,7 +47,7 @@ def _generated(styles: tuple[str, ...], split: str, seconds: float, options: Pre
         name = f"{split}-{number:04d}-{style}"
         seed = seed_of(options.seed, name)
         groove = GeneratedGroove(style, seed)
-        recording = Rendering(groove, "general_midi", kits, split, options.accompaniment, seed)
+        recording = Rendering(groove, "general_midi", kits, split, options.accompaniment, seed, options.classes)
         yield Track(name, split, name, recording, GROOVE_S)
 
 
@@ -65,20 +64,13 @@ def unseen_tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
 
 
 SOURCE = CorpusSource(
-    name="demo",
-    title="generated grooves, rendered",
-    licence="MIT",
-    classes=DRUM_CLASSES,
-    needs_source=False,
-    rendered=True,
-    tracks=tracks,
+    "demo", "generated grooves, rendered", licence="MIT", tracks=tracks, needs_source=False, heeds=RENDERED
 )
 UNSEEN = CorpusSource(
-    name="demo_unseen",
-    title="generated grooves in styles that demo lacks, rendered",
+    "demo_unseen",
+    "generated grooves in styles that demo lacks, rendered",
     licence="MIT",
-    classes=DRUM_CLASSES,
-    needs_source=False,
-    rendered=True,
     tracks=unseen_tracks,
+    needs_source=False,
+    heeds=RENDERED,
 )

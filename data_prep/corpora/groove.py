@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.classes import DRUM_CLASSES
 from data_prep.corpora.rendered import MidiExcerpt, Rendering, seed_of
-from data_prep.corpora.track import CorpusSource, PrepOptions, Track
+from data_prep.corpora.track import RENDERED, CorpusSource, PrepOptions, Track
 from data_prep.kit_splits import kits_by_split
+from data_prep.manifest import SPLITS
 from data_prep.refused import Refused
-from data_prep.shards import SPLITS
 
 TABLE = "info.csv"
 COLUMNS = ("id", "midi_filename", "duration", "split")
@@ -39,7 +38,9 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
                 name = row["id"] if pieces == 1 else f"{row['id']}+{piece}"
                 seed = seed_of(options.seed, name)
                 excerpt = MidiExcerpt(path, piece * seconds / pieces, length_s)
-                recording = Rendering(excerpt, "roland", kits[split], split, options.accompaniment, seed)
+                recording = Rendering(
+                    excerpt, "roland", kits[split], split, options.accompaniment, seed, options.classes
+                )
                 yield Track(name, split, row["id"], recording, seconds / pieces)
 
 
@@ -82,12 +83,4 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-SOURCE = CorpusSource(
-    name="groove",
-    title="Groove MIDI Dataset, rendered",
-    licence="CC BY 4.0",
-    classes=DRUM_CLASSES,
-    needs_source=True,
-    rendered=True,
-    tracks=tracks,
-)
+SOURCE = CorpusSource("groove", "Groove MIDI Dataset, rendered", licence="CC BY 4.0", tracks=tracks, heeds=RENDERED)

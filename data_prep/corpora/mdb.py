@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.classes import DRUM_CLASSES
-from data_prep.corpora.annotated import AnnotatedAudio
+from data_prep.corpora.annotated import AnnotatedAudio, Annotation
 from data_prep.corpora.track import CorpusSource, PrepOptions, Track
 from data_prep.refused import Refused
 
@@ -31,15 +30,8 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
         if name not in SPLIT_OF:
             raise Refused(f"{annotation} names no track of MDB Drums; expected one of {', '.join(SPLIT_OF)}: remove it")
         audio = source / "audio" / "full_mix" / f"MusicDelta_{name}_MIX.wav"
-        yield Track(name, SPLIT_OF[name], name, AnnotatedAudio(audio, annotation, "mdb"))
+        recording = AnnotatedAudio((audio,), (Annotation(annotation, "mdb"),), options.classes)
+        yield Track(name, SPLIT_OF[name], name, recording)
 
 
-SOURCE = CorpusSource(
-    name="mdb",
-    title="MDB Drums, full mixes",
-    licence="CC BY-NC-SA 4.0",
-    classes=DRUM_CLASSES,
-    needs_source=True,
-    rendered=False,
-    tracks=tracks,
-)
+SOURCE = CorpusSource("mdb", "MDB Drums, full mixes", licence="CC BY-NC-SA 4.0", tracks=tracks)

@@ -10,7 +10,8 @@ import numpy as np
 
 from data_prep.accompaniment import load_accompaniments
 from data_prep.augment import augment
-from data_prep.classes import to_classes
+from data_prep.classes import class_map, to_classes
+from data_prep.corpora.track import Annotated, Heard
 from data_prep.kit_splits import drawn_kit
 from data_prep.kits import KitRef
 from data_prep.midi import Notes, read_drum_notes
@@ -70,6 +71,12 @@ class Rendering:
     split: str
     accompaniment: Path | None
     seed: int
+    classes: int = 5
+
+    @property
+    def audio(self) -> tuple[Path, ...]:
+        """None: it is rendered."""
+        return ()
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -82,22 +89,34 @@ class Rendering:
         paths = {ref.path for ref in self.kits if ref.kind != "synthetic"}
         return (*sorted(paths), *([self.accompaniment] if self.accompaniment else []))
 
-    def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
-        """Samples, the onsets that sound, and what was left out: unknown pitches, pieces the kit lacks."""
-        notes = self.performance.notes()
-        if not len(notes):
-            raise Refused(f"{self.performance} has no drum note with velocity above 0: nothing to render")
+    def annotate(self) -> Annotated:
+        """What is played; Refused where nothing is."""
+        return self._annotated(self._notes())
+
+    def read(self) -> Heard:
+        """The rendered samples and the onsets that sound; notes that the kit has no piece for are left out."""
+        notes = self._notes()
         # one stream a stage: with a shared one a kit would always come with the same room, level and equalisation
         drawing, playing, accompanying, mixing = map(int, np.random.SeedSequence(self.seed).generate_state(4))
         rng = np.random.default_rng(drawing)
-        classes, unknown = to_classes(notes.pitches.tolist(), self.vocabulary)
         seconds = float(notes.times_s[-1]) + TAIL_S
         rendered = render_drums(notes, drawn_kit(self.kits, rng), seed=playing, seconds=seconds)
         accompaniment = None
         if rng.random() < MIXED_SHARE:
             accompaniment = load_accompaniments(self.accompaniment).excerpt(self.split, seconds, accompanying)
-        kept = rendered.sounded & (classes >= 0)
+        samples = augment(rendered.samples, accompaniment, seed=mixing)
+        return Heard([samples], self._annotated(notes, rendered.sounded))
+
+    def _notes(self) -> Notes:
+        notes = self.performance.notes()
+        if not len(notes):
+            raise Refused(f"{self.performance} has no drum note with velocity above 0: nothing to render")
+        return notes
+
+    def _annotated(self, notes: Notes, sounded: np.ndarray | None = None) -> Annotated:
+        classes, unknown = to_classes(notes.pitches.tolist(), class_map(self.vocabulary, self.classes))
+        known = classes >= 0
+        kept = known if sounded is None else known & sounded
         onsets = Onsets.of(notes.times_s[kept], classes[kept], notes.velocities[kept] / 127)
-        left_out = Counter({f"unknown pitch {pitch}": count for pitch, count in unknown.items()})
-        left_out["notes that the kit has no piece for"] = int((~rendered.sounded & (classes >= 0)).sum())
-        return augment(rendered.samples, accompaniment, seed=mixing), onsets, left_out
+        left_out = Counter({"notes that the kit has no piece for": int((known & ~kept).sum())})
+        return Annotated(onsets, len(notes), unknown, left_out)

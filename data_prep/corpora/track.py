@@ -1,8 +1,8 @@
 """What a corpus module yields, and what it may be asked for."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +11,43 @@ import numpy as np
 from data_prep.onsets import Onsets
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """What the labels of a track say.
+
+    onsets: those of the vocabulary. labels: how many were read. unknown: labels that the class map does not know, with
+    counts. left_out: what else was left out (words -> count).
+    """
+
+    onsets: Onsets
+    labels: int
+    unknown: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A track's labels and its audio: consecutive blocks of samples (S,) float32 at 44.1 kHz, drawn once."""
+
+    blocks: Iterable[np.ndarray]
+    annotated: Annotated
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A track that is published as features alone: bands (T, F) float16 and targets (T, K) uint8 halves."""
+
+    bands: np.ndarray
+    targets: np.ndarray
+
+
 class Recording(Protocol):
-    """Something that can be heard and has labels: a file with its annotation, or a performance that is rendered."""
+    """Something that can be heard and has labels: files with their annotation, or a performance that is rendered."""
+
+    @property
+    def audio(self) -> tuple[Path, ...]:
+        """The audio files among ``sources``: none where audio is rendered, or was not published."""
+        ...
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -24,8 +59,12 @@ class Recording(Protocol):
         """Files and folders that many tracks are made with; a change there prepares the track again, too."""
         ...
 
-    def read(self) -> tuple[np.ndarray, Onsets, Counter[str]]:
-        """Samples (S,) at 44.1 kHz, onsets, and what was left out (words -> count); raises Refused."""
+    def annotate(self) -> Annotated:
+        """The labels without the audio; raises Refused."""
+        ...
+
+    def read(self) -> Heard | Framed:
+        """Audio and labels, or features; raises Refused, also while blocks are drawn."""
         ...
 
 
@@ -44,27 +83,45 @@ class Track:
 class PrepOptions:
     """What a user may choose about a preparation.
 
-    kits: folders of drum kits to render with (empty: the ones in the sound font that comes with pretty_midi).
-    accompaniment: folder of General MIDI files to mix under rendered drums (None: generated bass and chords).
-    hours: take part of the corpus, every split in proportion. seed: of whatever is drawn. workers: processes
-    (None: one a processor, on Ray).
+    classes: 3, 5 or 8 drum classes. name: of the prepared corpus (None: the corpus's own, with -3 or -8 for other than
+    5 classes). seed: of whatever is drawn. workers: processes (None: one a processor, on Ray).
+
+    Of some corpora only: kits: folders of drum kits to render with (empty: the ones that come with mirtune).
+    accompaniment: folder of General MIDI files to mix under rendered drums (None: generated bass and chords). hours:
+    take part of the corpus, every split in proportion. accompaniment_gain_db: of the accompaniment that is added to
+    recorded drums. kit_maps: correct the pitches of kits that do not follow General MIDI. mapping: file that maps the
+    user's labels to classes. splits: table that says which file belongs to which split.
     """
 
+    classes: int = 5
+    name: str | None = None
+    seed: int = 0
+    workers: int | None = None
     kits: tuple[Path, ...] = ()
     accompaniment: Path | None = None
     hours: float | None = None
-    seed: int = 0
-    workers: int | None = None
+    accompaniment_gain_db: float = 0.0
+    kit_maps: bool = True
+    mapping: Path | None = None
+    splits: Path | None = None
+
+
+RENDERED = ("kits", "accompaniment", "hours")  # what all corpora heed that are rendered
 
 
 @dataclass(frozen=True)
 class CorpusSource:
-    """How a corpus is read: ``tracks(source folder or None, options)``; rendered ones heed kits, music and hours."""
+    """How a corpus is read: ``tracks(source folder or None, options)``.
+
+    heeds: the options, of those that some corpora only have, that mean something to it. vocabularies: the numbers of
+    classes it can have. whole_tracks: False where it is published in windows, so that only segments can be scored.
+    """
 
     name: str
     title: str
     licence: str
-    classes: tuple[str, ...]
-    needs_source: bool
-    rendered: bool
     tracks: Callable[[Path | None, PrepOptions], Iterator[Track]]
+    needs_source: bool = True
+    heeds: tuple[str, ...] = ()
+    vocabularies: tuple[int, ...] = (3, 5, 8)
+    whole_tracks: bool = True

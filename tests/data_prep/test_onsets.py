@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.classes import CLASS_MAPS, DRUM_CLASSES, class_map, to_classes
+from data_prep.classes import class_map, to_classes
 from data_prep.midi import read_drum_notes
 from data_prep.onsets import Onsets, onset_frames, target_grid
 
@@ -15,7 +15,7 @@ onsets_drawn = st.lists(st.tuples(st.floats(0, 3), st.integers(0, 4), st.floats(
 def test_mdb_targets_are_the_golden_ones(golden, shared):
     lines = (shared / "golden" / "MusicDelta_Grunge_subclass.txt").read_text().split("\n")
     rows = [line.split() for line in lines if line.strip()]
-    classes, unknown = to_classes([label for _, label in rows], "mdb")
+    classes, unknown = to_classes([label for _, label in rows], class_map("mdb"))
     onsets = Onsets.of(np.array([float(time) for time, _ in rows]), classes)
     wanted = golden("targets")["mdb_grunge"]
     assert not unknown
@@ -24,7 +24,7 @@ def test_mdb_targets_are_the_golden_ones(golden, shared):
 
 def test_groove_targets_are_the_golden_ones(golden, shared):
     notes = read_drum_notes(shared / "golden" / "groove_6_jazz-swing_215_beat_4-4.mid")
-    classes, unknown = to_classes(notes.pitches.tolist(), "roland")
+    classes, unknown = to_classes(notes.pitches.tolist(), class_map("roland"))
     wanted = golden("targets")["groove_jazz_swing"]
     assert len(notes) == 235
     assert not unknown
@@ -65,20 +65,3 @@ def test_merging_drops_what_follows_too_closely(rows, within_s):
 def test_merging_keeps_the_loudest():
     onsets = Onsets.of(np.array([1.0, 1.01, 1.02, 2.0]), np.array([1, 1, 1, 1]), np.array([0.3, 0.9, np.nan, 0.5]))
     np.testing.assert_allclose(onsets.merged().velocities, [0.9, 0.5])
-
-
-def test_class_maps_name_known_classes_once():
-    for name in CLASS_MAPS:
-        labels = class_map(name)
-        assert set(labels.values()) - {None} == set(range(len(DRUM_CLASSES))), name
-
-
-def test_roland_adds_the_pads_that_general_midi_lacks():
-    extra = {label: of for label, of in class_map("roland").items() if class_map("general_midi").get(label) != of}
-    assert extra == {"22": 3, "26": 3, "58": 2}
-
-
-def test_unknown_labels_are_counted():
-    classes, unknown = to_classes(["KD", "XX", "XX", "SPC"], "mdb")
-    assert classes.tolist() == [0, -1, -1, 4]
-    assert unknown == {"XX": 2}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.manifest import MANIFEST, Manifest, Moments
 from data_prep.refused import Refused
-from data_prep.shards import MANIFEST, Corpus, Manifest, Moments, ShardWriter, schema, union_moments
+from data_prep.shards import Corpus, ShardWriter, schema, union_moments
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.manifest import WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
-from trainables.data import WINDOW_FRAMES, SplitData, TrainingData, window_count
+from trainables.data import SplitData, TrainingData
 from trainables.evaluation import evaluate
 from trainables.loop import fit, train
 from trainables.models import MODELS

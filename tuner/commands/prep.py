@@ -6,16 +6,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.commands.common import add_shards, print_table
+from tuner.commands.common import add_json, add_shards, print_json, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from data_prep.shards import Manifest
+    from data_prep.corpora import PrepOptions
+    from data_prep.manifest import Manifest
 
 SUMMARY = "turn a corpus into shards"
 SECONDS_BETWEEN_LINES = 5.0
 SHOWN_REASONS = 5
+SHOWN_LABELS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +25,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="CORPUS", help="name of the corpus; a wrong one lists the names")
     parser.add_argument("--source", type=Path, metavar="DIR", help="the corpus as downloaded")
     add_shards(parser)
-    parser.add_argument(
-        "--kits", type=Path, nargs="+", default=[], metavar="DIR", help="folders of kits to render with"
-    )
-    parser.add_argument(
-        "--accompaniment", type=Path, metavar="DIR", help="General MIDI files to mix under what is rendered"
-    )
-    parser.add_argument("--hours", type=float, metavar="H", help="take part of the corpus")
+    parser.add_argument("--name", metavar="NAME", help="of the prepared corpus (CORPUS; CORPUS-3 for 3 classes)")
+    parser.add_argument("--classes", type=int, default=5, metavar="N", help="3, 5 or 8 classes (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="read everything, report what is wrong, and write nothing")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of whatever is drawn (%(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one a processor)")
+    add_json(parser)
+    rendered = parser.add_argument_group("corpora that are rendered")
+    rendered.add_argument(
+        "--kits", type=Path, nargs="+", default=[], metavar="DIR", help="folders of kits to render with"
+    )
+    rendered.add_argument(
+        "--accompaniment", type=Path, metavar="DIR", help="General MIDI files to mix under what is rendered"
+    )
+    rendered.add_argument("--hours", type=float, metavar="H", help="take part of the corpus")
+    some = parser.add_argument_group("some corpora")
+    some.add_argument(
+        "--accompaniment-gain-db", type=float, default=0.0, metavar="DB",
+        help="enst, enst_mdb: gain of what is added to the recorded part (%(default)g, as the study)",
+    )  # fmt: skip
+    some.add_argument(
+        "--no-kit-maps", dest="kit_maps", action="store_false",
+        help="slakh: take all kits for General MIDI, as the study, and do not correct those known to differ",
+    )  # fmt: skip
+    some.add_argument("--mapping", type=Path, metavar="FILE", help="folder: maps your labels to classes (csv or json)")
+    some.add_argument("--splits", type=Path, metavar="FILE", help="folder: which file is in which split (csv)")
 
 
 class Progress:
     """A line every few seconds on standard error, and one at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: str = "prepared") -> None:
+        self.done = done
         self.began = time.monotonic()
         self.last = 0.0
 
@@ -47,51 +66,85 @@ class Progress:
         if done >= total or now - self.last >= SECONDS_BETWEEN_LINES:
             self.last = now
             ending = f" ({what})" if what else ""
-            print(f"prepared {done} of {total} tracks, {now - self.began:.0f} s{ending}", file=sys.stderr, flush=True)
+            print(
+                f"{self.done} {done} of {total} tracks, {now - self.began:.0f} s{ending}", file=sys.stderr, flush=True
+            )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Prepare a corpus."""
+def options(arguments: argparse.Namespace) -> "PrepOptions":
+    """What was asked; Refused where a number makes no sense."""
     from data_prep.corpora import PrepOptions
-    from data_prep.job import prepare
     from data_prep.refused import Refused
 
     if arguments.hours is not None and not arguments.hours > 0:
         raise Refused(f"--hours {arguments.hours:g}: expected a number above 0, or no --hours for the whole corpus")
     if arguments.workers is not None and arguments.workers < 1:
         raise Refused(f"--workers {arguments.workers}: expected 1 or more, or no --workers for one a processor")
-    options = PrepOptions(
+    if not -60 <= arguments.accompaniment_gain_db <= 60:
+        raise Refused(f"--accompaniment-gain-db {arguments.accompaniment_gain_db:g}: expected -60 to 60 dB")
+    return PrepOptions(
+        classes=arguments.classes,
+        name=arguments.name,
+        seed=arguments.seed,
+        workers=arguments.workers,
         kits=tuple(arguments.kits),
         accompaniment=arguments.accompaniment,
         hours=arguments.hours,
-        seed=arguments.seed,
-        workers=arguments.workers,
+        accompaniment_gain_db=arguments.accompaniment_gain_db,
+        kit_maps=arguments.kit_maps,
+        mapping=arguments.mapping,
+        splits=arguments.splits,
     )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prepare a corpus, or check it."""
+    from data_prep.job import prepare
+
+    asked = options(arguments)
     began = time.monotonic()
     manifest = prepare(
-        arguments.corpus, source=arguments.source, shards=arguments.shards, options=options, progress=Progress()
+        arguments.corpus, source=arguments.source, shards=arguments.shards, options=asked, progress=Progress()
     )
+    if arguments.json:
+        from dataclasses import asdict
+
+        print_json(asdict(manifest))
+        return
     print_table(table(manifest))
-    for entry in manifest.refused[:SHOWN_REASONS]:
-        print(f"left out: {entry['reason']}", file=sys.stderr)
+    for line in remarks(manifest):
+        print(line, file=sys.stderr)
+    speed = f"{manifest.timing['times_real_time']:,.0f} times real time a worker"
+    print(f"{manifest.corpus} is ready in {arguments.shards / manifest.corpus} after", end=" ")
+    print(f"{time.monotonic() - began:.0f} s ({manifest.timing['seconds']:.0f} s of workers' time, {speed})")
+
+
+def remarks(manifest: "Manifest") -> list[str]:
+    """What was left out, and why."""
+    lines = [f"left out: {entry['reason']}" for entry in manifest.refused[:SHOWN_REASONS]]
     if len(manifest.refused) > SHOWN_REASONS:
         more = len(manifest.refused) - SHOWN_REASONS
-        print(f"and {more} more tracks; manifest.json lists all with reasons", file=sys.stderr)
-    seconds, audio_s = time.monotonic() - began, sum(of.seconds for of in manifest.splits.values())
-    print(f"{arguments.corpus} is ready in {arguments.shards / arguments.corpus} after {seconds:.0f} s", end="")
-    print(f" ({audio_s / seconds:.0f} times real time)")
+        lines.append(f"and {more} more tracks; manifest.json lists all with reasons")
+    lines += [f"{count:,} {what}" for what, count in manifest.notes.items()]
+    if manifest.unknown_labels:
+        by_count = sorted(manifest.unknown_labels.items(), key=lambda item: -item[1])
+        listed = ", ".join(f"{label} ({count:,})" for label, count in by_count[:SHOWN_LABELS])
+        lines.append(f"labels outside the class map, of {manifest.labels:,}: {listed}")
+    if not manifest.whole_tracks:
+        lines.append("published in windows: there are no whole tracks, only segments can be scored")
+    return lines
 
 
 def table(manifest: "Manifest") -> "Table":
     """What each split holds, and how often each class occurs in it."""
     from rich.table import Table
 
-    shown = Table(title=f"Corpus {manifest.corpus}")
+    shown = Table(title=f"Corpus {manifest.corpus}: {manifest.title}")
     shown.add_column("split")
-    for column in ("tracks", "hours", "left out", *manifest.classes):
+    for column in ("tracks", "hours", "windows", "left out", *manifest.classes):
         shown.add_column(column, justify="right")
     for split, of in manifest.splits.items():
         left_out = sum(entry["split"] == split for entry in manifest.refused)
         onsets = [f"{of.onsets[name]:,}" for name in manifest.classes]
-        shown.add_row(split, str(of.tracks), f"{of.seconds / 3600:.2f}", str(left_out), *onsets)
+        shown.add_row(split, f"{of.tracks:,}", f"{of.seconds / 3600:.2f}", f"{of.windows:,}", f"{left_out:,}", *onsets)
     return shown

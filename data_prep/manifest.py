@@ -1,0 +1,127 @@
+"""The manifest: what a prepared corpus is, small, and written last, so a folder with a manifest is whole."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.files import write_json
+from data_prep.refused import Refused
+from data_prep.spectrogram import FRAMES_PER_S
+
+SPLITS = ("train", "validation", "test")
+MANIFEST = "manifest.json"
+FORMAT = 2  # of manifest and tables
+WINDOW_FRAMES = 4 * FRAMES_PER_S  # what a model sees in training
+
+
+def window_count(frames: int) -> int:
+    """Windows that cover a track when its end is padded to a whole one, as the study counts them."""
+    return -(-frames // WINDOW_FRAMES)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, sum and sum of squares of feature values; moments of a union are the sums of its parts' moments."""
+
+    count: int = 0
+    sum: float = 0.0
+    sum_of_squares: float = 0.0
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Moments":
+        """Moments of the values as stored (float16), added up in float64."""
+        flat = values.astype(np.float64).ravel()
+        # not flat @ flat: its last bits hang on the number of threads
+        return cls(flat.size, float(flat.sum()), float(np.square(flat).sum()))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.count + other.count, self.sum + other.sum, self.sum_of_squares + other.sum_of_squares)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the values."""
+        return self.sum / max(self.count, 1)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the values; 1 where they do not vary, so that dividing by it is harmless."""
+        return max(self.sum_of_squares / max(self.count, 1) - self.mean**2, 0.0) ** 0.5 or 1.0
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What one split holds: tracks, frames, windows, seconds, moments of its values, onsets per class."""
+
+    tracks: int
+    frames: int
+    windows: int  # of 400 frames, the end of each track padded
+    seconds: float
+    moments: Moments
+    onsets: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a prepared corpus is: small, and written last, so a folder with a manifest is whole."""
+
+    corpus: str
+    adapter: str  # the corpus module that yielded the tracks
+    title: str
+    licence: str
+    classes: tuple[str, ...]
+    features: str
+    bands: int
+    frames_per_s: int
+    condition: str
+    targets: str  # what the targets are; "onsets" for now, other tasks will bring others
+    whole_tracks: bool  # False where a track is a window cut from music that was not published
+    options: dict[str, Any]
+    splits: dict[str, SplitSummary]
+    files: dict[str, str]  # name -> SHA-256
+    source: str = ""  # the folder it was read from
+    refused: tuple[dict[str, str], ...] = ()  # tracks that could not be used, and why
+    notes: dict[str, int] = field(default_factory=dict)  # what was left out of used tracks, with counts
+    labels: int = 0  # read in all used tracks
+    unknown_labels: dict[str, int] = field(default_factory=dict)  # those that the class map does not know
+    versions: dict[str, str] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)  # of the workers: how long it took, audio a second
+    format: int = FORMAT
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of everything but how long it took and where it lay: the same for the same data and code."""
+        content = {key: value for key, value in asdict(self).items() if key not in ("timing", "source")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write manifest.json, atomically."""
+        write_json(folder / MANIFEST, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read manifest.json; Refused where it is missing or damaged."""
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise Refused(
+                f"corpus {folder.name!r} is not prepared: there is no {path}; run `mirtune prep {folder.name} --shards "
+                f"{folder.parent}` first"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and content.get("format") != FORMAT:
+                raise Refused(
+                    f"{path} has format {content.get('format', 1)}, this version of mirtune reads {FORMAT}; run "
+                    f"`mirtune prep` for {folder.name} again"
+                )
+            for split, summary in content["splits"].items():
+                content["splits"][split] = SplitSummary(**{**summary, "moments": Moments(**summary["moments"])})
+            content["classes"], content["refused"] = tuple(content["classes"]), tuple(content["refused"])
+            return cls(**content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(
+                f"{path} is damaged ({error!r}); delete {folder} and run `mirtune prep {folder.name}` again"
+            ) from error

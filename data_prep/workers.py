@@ -1,0 +1,49 @@
+"""The same work on many things at once: in this process for one worker, else on Ray, on this machine or a cluster."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start Ray quietly on this machine; does nothing if that is done."""
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray.is_initialized():
+        ray.init(
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+        )
+
+
+def run_on_workers(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with what ``work`` makes of it, as it is done; a worker that dies has its item done again."""
+    if workers == 1 or not items:
+        yield from ((item, work(item)) for item in items)
+        return
+    import ray
+
+    start_ray()
+    task = ray.remote(num_cpus=1, max_retries=2)(work)
+    waiting = list(reversed(items))
+    running: dict[Any, Item] = {}
+    at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            item = waiting.pop()
+            running[task.remote(item)] = item
+        done, _ = ray.wait(list(running))
+        for reference in done:
+            try:
+                result = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None  # what the worker said, without its traceback
+            yield running.pop(reference), result

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from data_prep.annotations.csv import read_csv
+from data_prep.annotations.jams import read_jams
 from data_prep.annotations.labels import Labels
 from data_prep.annotations.midi import read_midi
 from data_prep.annotations.text import read_text
@@ -12,6 +14,8 @@ READERS: dict[str, Callable[[Path], Labels]] = {
     ".mid": read_midi,
     ".midi": read_midi,
     ".txt": read_text,
+    ".csv": read_csv,
+    ".jams": read_jams,
 }
 
 

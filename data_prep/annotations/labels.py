@@ -13,6 +13,7 @@ from data_prep.refused import Refused
 MAX_LABELS = 1_000_000  # eleven a second for a day
 MAX_SECONDS = 24 * 3600.0  # later ones are samples or milliseconds
 MAX_LABEL_CHARACTERS = 200
+MAX_VELOCITY = 127  # in MIDI
 MAX_TEXT_BYTES = 16 * 2**20  # a million lines of sixteen characters
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes 1_000, nan and infinity
 
@@ -60,3 +61,8 @@ def number(word: str) -> float:
 def is_time(seconds: float) -> bool:
     """Whether a number can be a time: from 0 to a day, in seconds."""
     return 0 <= seconds <= MAX_SECONDS
+
+
+def without_fraction(word: str) -> str:
+    """A pitch in digits where tables and scripts have made 36.0 of 36; other words as they are."""
+    return re.sub(r"^([0-9]+)\.0+$", r"\1", word)

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.annotations.labels import Labels
+from data_prep.annotations.labels import MAX_VELOCITY, Labels
 from data_prep.midi import read_drum_notes
-
-MAX_VELOCITY = 127
 
 
 def read_midi(path: Path) -> Labels:

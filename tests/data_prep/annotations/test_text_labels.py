@@ -118,7 +118,7 @@ def test_no_permission(tmp_path):
 
 @pytest.mark.parametrize("name", ["a", "a.doc", ".txt", "a.txt.bak"])
 def test_unknown_suffix(tmp_path, name):
-    with pytest.raises(Refused, match=r"expected one of \.mid, \.midi, \.txt"):
+    with pytest.raises(Refused, match=r"expected one of \.mid, \.midi, \.txt, \.csv, \.jams"):
         read_labels(tmp_path / name)
 
 

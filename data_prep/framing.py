@@ -49,17 +49,10 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
     annotated = heard.annotated
     onsets = annotated.onsets
     if not len(onsets):
-        raise Refused(
-            f"track {track.id} has an annotation without an onset; expected at least one: complete it or remove it"
-        )
+        raise no_onset(track)
     bands = log_spectrogram_of(heard.blocks)
+    beyond = check_ends(track, onsets, len(bands))
     inside = onset_frames(onsets.times_s) < len(bands)
-    if (beyond := int((~inside).sum())) > MAX_BEYOND_END_SHARE * len(onsets):
-        raise Refused(
-            f"track {track.id} has {beyond} of {len(onsets)} onsets after the end of its audio "
-            f"({len(bands) / FRAMES_PER_S:.1f} s, last onset {onsets.times_s[-1]:.1f} s); the annotation "
-            "is another recording's: pair them anew"
-        )
     merged = onsets[inside].merged()
     left_out = annotated.left_out + Counter(
         {"onsets after the end": beyond, "onsets merged with their neighbour": int(inside.sum()) - len(merged)}
@@ -73,6 +66,25 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
         annotated.unknown,
         left_out,
     )
+
+
+def no_onset(track: Track) -> Refused:
+    """What to say of a track without a single onset."""
+    return Refused(
+        f"track {track.id} has an annotation without an onset; expected at least one: complete it or remove it"
+    )
+
+
+def check_ends(track: Track, onsets: Onsets, frames: int) -> int:
+    """How many onsets lie after the end of the audio; Refused where over 10 % do."""
+    beyond = int((onset_frames(onsets.times_s) >= frames).sum())
+    if beyond > MAX_BEYOND_END_SHARE * len(onsets):
+        raise Refused(
+            f"track {track.id} has {beyond} of {len(onsets)} onsets after the end of its audio "
+            f"({frames / FRAMES_PER_S:.1f} s, last onset {onsets.times_s[-1]:.1f} s); the annotation "
+            "is another recording's: pair them anew"
+        )
+    return beyond
 
 
 def _row(track: Track, bands: np.ndarray, onsets: Onsets, classes: int) -> dict[str, Any]:

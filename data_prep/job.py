@@ -95,6 +95,16 @@ def check_splits(tracks: Iterable[Track]) -> None:
             )
 
 
+def missing_tracks(described: CorpusSource, tracks: Iterable[Track]) -> dict[str, int]:
+    """How many tracks of each split, of those published, this copy of the corpus lacks, as words -> count."""
+    held = Counter(track.split for track in tracks)
+    return {
+        f"{split} tracks of the {published:,} published are not in this copy": published - held[split]
+        for split, published in described.published.items()
+        if held[split] < published
+    }
+
+
 def check_labels(what: str, labels: int, unknown: Counter[str]) -> None:
     """Refused where more than 1 % of a corpus's labels are unknown."""
     if unknown.total() > MAX_UNKNOWN_SHARE * labels:
@@ -120,6 +130,7 @@ def finish(
     remove_strays(parts)
     for of in TABLES:
         merge_tables(parts, of, folder / f"{of}.parquet")
+    counts["notes"].update(missing_tracks(described, (track for part in parts for track in part.tracks)))
     if doubled := audio_in_several_splits(parts):
         counts["notes"]["tracks whose audio stands in another split, too"] = doubled
     splits = {split: summary([of for of in records if of["split"] == split], classes) for split in SPLITS}

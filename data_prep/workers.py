@@ -32,7 +32,11 @@ def run_on_workers(
     import ray
 
     start_ray()
-    task = ray.remote(num_cpus=1, max_retries=2)(work)
+
+    @ray.remote(num_cpus=1, max_retries=2)
+    def task(item: Item) -> Result:
+        return work(item)
+
     waiting = list(reversed(items))
     running: dict[Any, Item] = {}
     at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -25,13 +25,23 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
         raise Refused(
             f"{source} is not MDB Drums: it has no annotations/subclass/MusicDelta_*_subclass.txt; give the top folder"
         )
-    for annotation in annotations:
-        name = annotation.name.removeprefix("MusicDelta_").removesuffix("_subclass.txt")
+    audios = (source / "audio" / "full_mix").glob("MusicDelta_*_MIX.wav")
+    named = {path.name.removeprefix("MusicDelta_").removesuffix("_subclass.txt") for path in annotations}
+    for name in sorted(named | {path.name.removeprefix("MusicDelta_").removesuffix("_MIX.wav") for path in audios}):
         if name not in SPLIT_OF:
-            raise Refused(f"{annotation} names no track of MDB Drums; expected one of {', '.join(SPLIT_OF)}: remove it")
+            raise Refused(
+                f"{source} holds {name!r}, no track of MDB Drums; expected one of {', '.join(SPLIT_OF)}: remove it"
+            )
         audio = source / "audio" / "full_mix" / f"MusicDelta_{name}_MIX.wav"
+        annotation = source / "annotations" / "subclass" / f"MusicDelta_{name}_subclass.txt"
         recording = AnnotatedAudio((audio,), (Annotation(annotation, "mdb"),), options.classes)
         yield Track(name, SPLIT_OF[name], name, recording)
 
 
-SOURCE = CorpusSource("mdb", "MDB Drums, full mixes", licence="CC BY-NC-SA 4.0", tracks=tracks)
+SOURCE = CorpusSource(
+    "mdb",
+    "MDB Drums, full mixes",
+    licence="CC BY-NC-SA 4.0",
+    tracks=tracks,
+    published={"train": len(TRAIN), "validation": len(VALIDATION), "test": len(TEST)},
+)

@@ -1,7 +1,7 @@
 """What a corpus module yields, and what it may be asked for."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -115,6 +115,7 @@ class CorpusSource:
 
     heeds: the options, of those that some corpora only have, that mean something to it. vocabularies: the numbers of
     classes it can have. whole_tracks: False where it is published in windows, so that only segments can be scored.
+    published: tracks of each split in the corpus as published, where that is known, so that a copy can lack some.
     """
 
     name: str
@@ -125,3 +126,4 @@ class CorpusSource:
     heeds: tuple[str, ...] = ()
     vocabularies: tuple[int, ...] = (3, 5, 8)
     whole_tracks: bool = True
+    published: Mapping[str, int] = field(default_factory=dict)

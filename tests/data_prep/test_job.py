@@ -151,7 +151,7 @@ def test_sources_that_are_not_there(tmp_path):
 
 def test_a_track_that_is_no_track_of_the_corpus(source, tmp_path):
     shutil.copy(annotation_of(source, "Punk"), annotation_of(source, "Polka"))
-    with pytest.raises(Refused, match=r"Polka_subclass.txt names no track of MDB Drums"):
+    with pytest.raises(Refused, match=r"source holds 'Polka', no track of MDB Drums"):
         prepare("mdb", source=source, shards=tmp_path)
 
 

@@ -11,6 +11,7 @@ from tuner.commands.common import add_json, add_shards, print_json, print_table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from data_prep.check import Report
     from data_prep.corpora import PrepOptions
     from data_prep.manifest import Manifest
 
@@ -102,6 +103,9 @@ def run(arguments: argparse.Namespace) -> None:
     from data_prep.job import prepare
 
     asked = options(arguments)
+    if arguments.check:
+        check(arguments, asked)
+        return
     began = time.monotonic()
     manifest = prepare(
         arguments.corpus, source=arguments.source, shards=arguments.shards, options=asked, progress=Progress()
@@ -116,7 +120,62 @@ def run(arguments: argparse.Namespace) -> None:
         print(line, file=sys.stderr)
     speed = f"{manifest.timing['times_real_time']:,.0f} times real time a worker"
     print(f"{manifest.corpus} is ready in {arguments.shards / manifest.corpus} after", end=" ")
-    print(f"{time.monotonic() - began:.0f} s ({manifest.timing['seconds']:.0f} s of workers' time, {speed})")
+    print(f"{time.monotonic() - began:.0f} s ({manifest.timing['seconds']:.1f} s of workers' time, {speed})")
+
+
+def check(arguments: argparse.Namespace, asked: "PrepOptions") -> None:
+    """Read the corpus and report; Refused, after the report, where it is not as it should be."""
+    from data_prep.check import check as read_whole
+    from data_prep.refused import Refused
+
+    report = read_whole(arguments.corpus, source=arguments.source, options=asked, progress=Progress("read"))
+    if arguments.json:
+        print_json(report.to_dict())
+    else:
+        print_table(check_table(report))
+        for line in check_lines(report):
+            print(line)
+    if report.serious:
+        found = ", ".join(f"{what} ({count})" if count > 1 else what for what, count in report.serious.items())
+        raise Refused(f"{arguments.source or arguments.corpus} is not as it should be: {found}; see the report")
+
+
+def check_table(report: "Report") -> "Table":
+    """What the usable tracks of each split hold."""
+    from rich.table import Table
+
+    shown = Table(title=f"Corpus {report.corpus}: {report.title}")
+    shown.add_column("split")
+    for column in ("tracks", "usable", "hours", "windows", "shortest", "longest", *report.classes):
+        shown.add_column(column, justify="right")
+    for split, of in report.splits.items():
+        lengths = (f"{of.shortest_s:.1f} s", f"{of.longest_s:.1f} s") if of.usable else ("", "")
+        counts = (f"{of.tracks:,}", f"{of.usable:,}", f"{of.seconds / 3600:.2f}", f"{of.windows:,}")
+        shown.add_row(split, *counts, *lengths, *(f"{of.onsets[name]:,}" for name in report.classes))
+    return shown
+
+
+def check_lines(report: "Report") -> list[str]:
+    """Formats of the audio, labels, and what was found, a few of each kind."""
+    from data_prep.check import KINDS
+
+    lines = []
+    if report.formats:
+        listed = "; ".join(f"{count:,} of {what}" for what, count in report.formats.most_common())
+        lines.append(f"audio files: {listed}")
+    lines += [f"{count:,} {what}" for what, count in report.missing.items()]
+    if report.unknown_labels:
+        share = report.unknown_labels.total() / report.labels
+        listed = ", ".join(f"{label} ({count:,})" for label, count in report.unknown_labels.most_common(SHOWN_LABELS))
+        lines.append(f"labels outside the class map, {share:.2%} of {report.labels:,}: {listed}")
+    for kind in KINDS:
+        found = [finding for finding in report.findings if finding.kind == kind]
+        if found:
+            lines.append(f"{kind}: {len(found):,} track{'s' * (len(found) > 1)}")
+            lines += [f"  {of.split} {of.track}: {of.detail}" for of in found[:SHOWN_REASONS]]
+            if len(found) > SHOWN_REASONS:
+                lines.append(f"  and {len(found) - SHOWN_REASONS:,} more; --json lists all")
+    return lines if report.findings else [*lines, "nothing is wrong with what is there"]
 
 
 def remarks(manifest: "Manifest") -> list[str]:

@@ -98,6 +98,7 @@ def _band_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """(T, F) float32, BLOCK_FRAMES at a time from the first on, whatever the sizes of the blocks of samples."""
     step = BLOCK_FRAMES * HOP_SAMPLES
     room = np.zeros(step - HOP_SAMPLES + FFT_SAMPLES, np.float32)  # the first frame's window to the last one's
+    windows = np.lib.stride_tricks.sliding_window_view(room, FFT_SAMPLES)[::HOP_SAMPLES]
     filled, heard, given = FFT_SAMPLES // 2, 0, 0
     for block in chain(blocks, [np.zeros(FFT_SAMPLES // 2, np.float32)]):
         heard += len(block)
@@ -106,24 +107,18 @@ def _band_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             room[filled : filled + taken] = block[:taken]
             filled, block = filled + taken, block[taken:]
             if filled == len(room):
-                yield _bands(room, BLOCK_FRAMES)
+                yield _bands(windows)
                 given += BLOCK_FRAMES
                 filled -= step
                 room[:filled] = room[step:]
     if frames := frame_count(heard - FFT_SAMPLES // 2) - given:
-        yield _bands(room, frames)
+        yield _bands(windows[:frames])
 
 
-def _bands(room: np.ndarray, frames: int) -> np.ndarray:
-    """The first (frames, F) float32 of a stretch of samples, of which frame n begins at sample 441 n."""
-    windows = np.lib.stride_tricks.sliding_window_view(room, FFT_SAMPLES)[::HOP_SAMPLES][:frames]
-    bands = np.empty((frames, BANDS), np.float32)
-    highest_bin = max(bins.stop for bins, _, _ in _filter_groups())
-    spectrum = rfft(windows * _window(), axis=1, overwrite_x=True)[:, :highest_bin]
-    # abs() of complex numbers guards against overflow at several times the cost
-    magnitude = np.square(spectrum.real)
-    magnitude += np.square(spectrum.imag)
-    np.sqrt(magnitude, out=magnitude)
+def _bands(windows: np.ndarray) -> np.ndarray:
+    """(T, FFT_SAMPLES) float32 samples around each frame -> (T, F) float32."""
+    magnitude = np.abs(rfft(windows * _window(), axis=1, overwrite_x=True)[:, : _filter_groups()[-1][0].stop])
+    bands = np.empty((len(windows), BANDS), np.float32)
     for bins, group, weights in _filter_groups():
         np.matmul(magnitude[:, bins], weights, out=bands[:, group])
     return np.log10(np.add(bands, 1, out=bands), out=bands)

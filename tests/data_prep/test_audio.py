@@ -31,6 +31,15 @@ def test_widths_give_floats_within_one(tmp_path, subtype):
     np.testing.assert_allclose(samples, tone(0.5, SAMPLE_RATE_HZ), atol=0.01)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_samples_are_what_the_decoder_gives(tmp_path, subtype, channels):
+    noise = np.random.default_rng(0).uniform(-1, 1, (100_000, channels))
+    soundfile.write(tmp_path / "a.wav", noise, SAMPLE_RATE_HZ, subtype=subtype)
+    decoded, _ = soundfile.read(tmp_path / "a.wav", always_2d=True)
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), decoded.mean(axis=1), atol=1e-7)
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 32_000, 48_000, 96_000])
 def test_other_rates_are_resampled(tmp_path, rate_hz):
     soundfile.write(tmp_path / "a.wav", tone(1.0, rate_hz), rate_hz, subtype="FLOAT")

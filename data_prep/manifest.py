@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from data_prep.spectrogram import FRAMES_PER_S
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 FORMAT = 2  # of manifest and tables
+MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at length
 WINDOW_FRAMES = 4 * FRAMES_PER_S  # what a model sees in training
 
 
@@ -110,18 +112,39 @@ class Manifest:
                 f"corpus {folder.name!r} is not prepared: there is no {path}; run `mirtune prep {folder.name} --shards "
                 f"{folder.parent}` first"
             )
+        damaged = f"{path} is damaged ({{}}); delete {folder} and run `mirtune prep {folder.name}` again"
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise Refused(damaged.format(f"{path.stat().st_size:,} bytes, more than {MAX_MANIFEST_BYTES:,}"))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and content.get("format") != FORMAT:
-                raise Refused(
-                    f"{path} has format {content.get('format', 1)}, this version of mirtune reads {FORMAT}; run "
-                    f"`mirtune prep` for {folder.name} again"
-                )
-            for split, summary in content["splits"].items():
-                content["splits"][split] = SplitSummary(**{**summary, "moments": Moments(**summary["moments"])})
-            content["classes"], content["refused"] = tuple(content["classes"]), tuple(content["refused"])
-            return cls(**content)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
+            raise Refused(damaged.format(error)) from error
+        version = content.get("format", 1) if isinstance(content, dict) else "of another kind"
+        if version != FORMAT:
             raise Refused(
-                f"{path} is damaged ({error!r}); delete {folder} and run `mirtune prep {folder.name}` again"
-            ) from error
+                f"{path} has format {str(version)[:20]}, this version of mirtune reads {FORMAT}; run "
+                f"`mirtune prep` for {folder.name} again"
+            )
+        try:
+            return _fitted(content, cls, "manifest")
+        except ValueError as error:
+            raise Refused(damaged.format(error)) from error
+
+
+def _fitted(value: Any, kind: Any, name: str) -> Any:
+    """A JSON value as the type that a field has; ValueError where it is of another."""
+    whole, parts = get_origin(kind) or kind, get_args(kind)
+    if is_dataclass(whole):
+        fitting, hints = _fitted(value, dict[str, Any], name), get_type_hints(whole)
+        if set(fitting) != set(hints):
+            raise ValueError(f"{name} has the keys {', '.join(sorted(fitting))[:200]}")
+        return whole(**{key: _fitted(fitting[key], hint, f"{name}.{key}") for key, hint in hints.items()})
+    if whole is Any:
+        return value
+    if whole is tuple and isinstance(value, list):
+        return tuple(_fitted(item, parts[0], name) for item in value)
+    if whole is float and type(value) is int:
+        return float(value)
+    if type(value) is not whole or (whole is float and not math.isfinite(value)):
+        raise ValueError(f"{name} is {str(value)[:40]!r} where {whole.__name__} was expected")
+    return {key: _fitted(item, parts[1], f"{name}.{key}") for key, item in value.items()} if whole is dict else value

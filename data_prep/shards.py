@@ -17,6 +17,9 @@ from data_prep.files import checksum
 from data_prep.manifest import MANIFEST, Manifest, Moments
 from data_prep.refused import Refused
 
+TRACKS = "tracks.parquet"
+COLUMNS = {"id", "split", "performance", "frames", "windows", "seconds", "sources", "checksums", "shard", "batch"}
+
 
 def schema(bands: int, classes: int) -> pa.Schema:
     """The columns of a shard: one row a frame."""
@@ -48,7 +51,7 @@ class ShardWriter:
 class Corpus:
     """A prepared corpus: its manifest, its table of tracks, and every track's frames as views of the mapped shards.
 
-    ``tracks`` is a table with the columns id, split, shard, batch, frames, seconds, performance, sources, checksums.
+    ``tracks`` is a table with at least COLUMNS.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, tracks: pd.DataFrame) -> None:
@@ -64,28 +67,27 @@ class Corpus:
         manifest = Manifest.load(folder)
         for name, expected in manifest.files.items():
             path = folder / name
-            again = f"run `mirtune prep {manifest.corpus} --shards {folder.parent}` again: it redoes what is damaged"
+            again = f"run `mirtune prep {manifest.adapter} --shards {folder.parent}` again: it redoes what is damaged"
             if Path(name).name != name or not path.is_file():
                 raise Refused(f"{path}, which {folder / MANIFEST} lists, is missing; {again}")
             if verify and checksum(path) != expected:
                 raise Refused(f"{path} is damaged: its checksum is not the one in {folder / MANIFEST}; {again}")
-        corpus = cls(folder, manifest, pd.read_parquet(folder / "tracks.parquet"))
-        corpus._check_tracks()
-        return corpus
-
-    def _check_tracks(self) -> None:
-        """Refused where the table names a shard that is not the corpus's, or a performance crosses splits."""
-        table = self.folder / "tracks.parquet"
-        if strays := sorted(set(self.tracks["shard"]) - set(self.manifest.files)):
-            raise Refused(
-                f"{table} names {strays[0]!r}, which is no file of {self.folder / MANIFEST}; prepare it again"
-            )
-        splits = self.tracks.groupby("performance")["split"].nunique()
+        table, again = folder / TRACKS, f"run `mirtune prep {manifest.adapter} --shards {folder.parent}` again"
+        try:
+            tracks = pd.read_parquet(table) if TRACKS in manifest.files else None
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise Refused(f"{table} is damaged ({error}); {again}") from error
+        if tracks is None or not set(tracks) >= COLUMNS:
+            raise Refused(f"{table} is not the table of tracks of {folder / MANIFEST}; {again}")
+        if strays := sorted(set(tracks["shard"].astype(str)) - set(manifest.files)):
+            raise Refused(f"{table} names {strays[0][:80]!r}, which is no file of {folder / MANIFEST}; {again}")
+        splits = tracks.groupby("performance")["split"].nunique()
         if len(crossing := splits.index[splits > 1]):
             raise Refused(
-                f"{table} has performance {crossing[0]!r} in several splits; what is learned would be tested: prepare "
-                "it again from a table where each performance belongs to one split"
+                f"{table} has performance {crossing[0]!r} in several splits, so what is learned would be tested; "
+                "correct the corpus's table of splits and prepare it again"
             )
+        return cls(folder, manifest, tracks)
 
     @property
     def checksum(self) -> str:
@@ -102,14 +104,17 @@ class Corpus:
 
     def frames(self, row: Any) -> tuple[np.ndarray, np.ndarray]:
         """A track's bands (T, F) float16 and targets (T, K) uint8 halves, both views without a copy."""
+        path, again = self.folder / row.shard, f"run `mirtune prep {self.manifest.adapter}` again"
         if row.shard not in self._readers:
             try:
-                self._readers[row.shard] = pa.ipc.open_file(pa.memory_map(str(self.folder / row.shard)))
+                self._readers[row.shard] = pa.ipc.open_file(pa.memory_map(str(path)))
             except (OSError, pa.ArrowInvalid) as error:
-                raise Refused(
-                    f"{self.folder / row.shard} is damaged ({error}); run `mirtune prep {self.manifest.corpus}` again"
-                ) from error
-        batch = self._readers[row.shard].get_batch(row.batch)
+                raise Refused(f"{path} is damaged ({error}); {again}") from error
+        reader = self._readers[row.shard]
+        fits = reader.schema == schema(self.manifest.bands, len(self.manifest.classes))
+        batch = reader.get_batch(row.batch) if fits and 0 <= row.batch < reader.num_record_batches else None
+        if batch is None or len(batch) != row.frames:
+            raise Refused(f"{path} does not hold track {row.id!r} as {self.folder / TRACKS} says; {again}")
         bands, targets = (column.flatten().to_numpy().reshape(len(batch), -1) for column in batch.columns)
         return bands, targets
 

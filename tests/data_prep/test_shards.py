@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,9 +43,10 @@ def test_writer_keeps_every_bit(tmp_path):
     with ShardWriter(tmp_path / "s.arrow", 7, 2) as writer:
         for bands, targets in tracks:
             writer.write(bands, targets)
-    corpus = Corpus(tmp_path, None, None)  # type: ignore[arg-type]
+    manifest = SimpleNamespace(bands=7, classes=("a", "b"), adapter="made")
+    corpus = Corpus(tmp_path, manifest, None)  # type: ignore[arg-type]
     for batch, (bands, targets) in enumerate(tracks):
-        row = type("Row", (), {"shard": "s.arrow", "batch": batch})
+        row = SimpleNamespace(id="a", shard="s.arrow", batch=batch, frames=len(bands))
         read_bands, read_targets = corpus.frames(row)
         np.testing.assert_array_equal(read_bands, bands)
         np.testing.assert_array_equal(read_targets, targets)

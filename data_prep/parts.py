@@ -29,6 +29,16 @@ from data_prep.spectrogram import BANDS
 # Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 CONDITION = "clean"
+BESIDE = (
+    "check",
+    "clicks",
+    "job",
+    "manifest",
+    "options",
+    "pictures",
+    "show",
+    "workers",
+)  # modules: no shard hangs on them
 TABLES = {
     "tracks": pa.schema(
         [
@@ -161,8 +171,12 @@ def stamps_below(path: Path) -> list[tuple[str, int, int]]:
 
 @cache
 def code_checksum() -> str:
-    """SHA-256 over the code and the tables of the preparation: other code may make other shards."""
-    files = [path for path in sorted(Path(__file__).parent.rglob("*")) if path.suffix in (".py", ".json")]
+    """SHA-256 over the code and the tables that shape what is prepared: other code may make other shards."""
+    files = [
+        path
+        for path in sorted(Path(__file__).parent.rglob("*"))
+        if path.suffix in (".py", ".json") and path.stem not in BESIDE
+    ]
     return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
 
 

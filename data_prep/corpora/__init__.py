@@ -1,10 +1,14 @@
 """The corpora: one table, one module each, which only yields tracks; everything else exists once, elsewhere."""
 
-from data_prep.corpora import demo, enst, groove, mdb
+from data_prep.corpora import demo, egmd, enst, groove, mdb, sadtp, slakh
 from data_prep.corpora.track import CorpusSource, PrepOptions, Recording, Track
 
 CORPORA = {
-    source.name: source for source in (demo.SOURCE, demo.UNSEEN, enst.SOURCE, enst.WITH_MDB, groove.SOURCE, mdb.SOURCE)
+    source.name: source
+    for source in (
+        *(demo.SOURCE, demo.UNSEEN, egmd.SOURCE, enst.SOURCE, enst.WITH_MDB, groove.SOURCE, mdb.SOURCE),
+        *(sadtp.SOURCE, slakh.SOURCE),
+    )
 }
 
 __all__ = ["CORPORA", "CorpusSource", "PrepOptions", "Recording", "Track"]

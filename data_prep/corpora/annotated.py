@@ -1,7 +1,7 @@
 """Audio files with annotations beside them, in any format of data_prep.annotations."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.annotations import read_labels
 from data_prep.audio import mix_blocks, read_blocks
-from data_prep.classes import class_map, to_classes
+from data_prep.classes import class_map, kits, to_classes
 from data_prep.corpora.track import Annotated, Heard
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
@@ -21,14 +21,18 @@ SHOWN_LABELS = 30
 
 @dataclass(frozen=True)
 class Annotation:
-    """A file of labels, and the name of the class map that they belong to."""
+    """A file of labels, the name of the class map that they belong to, and the kit that plays them where it is known.
+
+    A kit matters to General MIDI pitches only, and only if it is one that does not follow them.
+    """
 
     path: Path
     vocabulary: str
+    kit: str | None = None
 
     def class_map(self, classes: int) -> Mapping[str, int | None]:
         """Label -> index into the vocabulary of so many classes."""
-        return class_map(self.vocabulary, classes)
+        return class_map(self.vocabulary, classes, self.kit)
 
     def read(self, classes: int) -> Annotated:
         """The labels; Refused where the file cannot be read, or over 10 % of its labels are unknown."""
@@ -43,7 +47,14 @@ class Annotation:
             )
         kept = indices >= 0
         onsets = Onsets.of(labels.times_s[kept], indices[kept], labels.velocities[kept])
-        return Annotated(onsets, len(labels.labels), unknown)
+        return Annotated(onsets, len(labels.labels), unknown, self._left_out(labels.labels))
+
+    def _left_out(self, labels: Sequence[str]) -> Counter[str]:
+        """What the kit plays where a label is no single hit."""
+        if self.kit not in kits():
+            return Counter()
+        sequences = kits()[self.kit].sequences
+        return Counter({"notes that play a whole sequence on their kit": sum(label in sequences for label in labels)})
 
 
 @dataclass(frozen=True)
@@ -84,3 +95,21 @@ class AnnotatedAudio:
             return Heard(read_blocks(self.audio[0]), annotated)
         gains_db = self.gains_db or (0.0,) * len(self.audio)
         return Heard(mix_blocks([read_blocks(path) for path in self.audio], gains_db), annotated)
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A recording that cannot be used, for a reason that is known beforehand; it is listed among the refused ones."""
+
+    reason: str
+    sources: tuple[Path, ...] = ()
+    audio: tuple[Path, ...] = ()
+    materials: tuple[Path, ...] = ()
+
+    def annotate(self) -> Annotated:
+        """Raises Refused with the reason."""
+        raise Refused(self.reason)
+
+    def read(self) -> Heard:
+        """Raises Refused with the reason."""
+        raise Refused(self.reason)

@@ -16,7 +16,9 @@ from data_prep.refused import Refused
 
 DRUMMERS = ("drummer_1", "drummer_2", "drummer_3")
 TRAIN_DRUMMERS = DRUMMERS[:2]
-VALIDATION_PIECES = 10  # of the third drummer, in their order; the rest is for testing
+# Of the third drummer, by the number in front, so that a piece that is missing moves no other one: the first ten, which
+# are 126 to 134 and 140. The rest is for testing.
+LAST_VALIDATION_PIECE = 140
 PIECES = "*minus-one*"
 ENST_FOLDERS, MDB_FOLDERS = ("ENST-Drums", "ENST-drums-public", "enst"), ("MDB Drums", "mdb_drums", "mdb")
 
@@ -25,29 +27,33 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     """Drummers 1 and 2 to learn from, the third's first ten pieces for validation, the rest to test on."""
     assert source is not None
     for drummer in DRUMMERS:
-        folder = source / drummer
-        annotations = sorted((folder / "annotation").glob(f"{PIECES}.txt"), key=_number)
-        if not annotations:
+        annotations, drums, accompaniment = (
+            source / drummer / of for of in ("annotation", "audio/wet_mix", "audio/accompaniment")
+        )
+        pieces = {path.stem for path in (*annotations.glob(f"{PIECES}.txt"), *drums.glob(f"{PIECES}.wav"))}
+        if not pieces:
             raise Refused(
                 f"{source} is not ENST-Drums: it has no {drummer}/annotation/{PIECES}.txt; give the folder that holds "
                 f"{', '.join(DRUMMERS)}"
             )
-        for place, annotation in enumerate(annotations):
-            test = "validation" if place < VALIDATION_PIECES else "test"
-            name = f"{drummer}-{annotation.stem}"
+        for piece in sorted(pieces):
+            third = "validation" if _number(piece) <= LAST_VALIDATION_PIECE else "test"
+            name = f"{drummer}-{piece}"
             recording = AnnotatedAudio(
-                audio=tuple(folder / "audio" / of / f"{annotation.stem}.wav" for of in ("wet_mix", "accompaniment")),
-                annotations=(Annotation(annotation, "enst"),),
+                audio=(drums / f"{piece}.wav", accompaniment / f"{piece}.wav"),
+                annotations=(Annotation(annotations / f"{piece}.txt", "enst"),),
                 classes=options.classes,
                 gains_db=(0.0, options.accompaniment_gain_db),
             )
-            yield Track(name, "train" if drummer in TRAIN_DRUMMERS else test, name, recording)
+            yield Track(name, "train" if drummer in TRAIN_DRUMMERS else third, name, recording)
 
 
-def _number(annotation: Path) -> tuple[int, str]:
+def _number(piece: str) -> int:
     """Pieces are counted over all takes of a drummer: `126_minus-one_salsa_sticks`."""
-    number = annotation.name.split("_")[0]
-    return (int(number) if number.isdecimal() else 0, annotation.name)
+    number = piece.partition("_")[0]
+    if not number.isdecimal():
+        raise Refused(f"{piece} of ENST-Drums has no number in front, as in `126_minus-one_salsa_sticks`: rename it")
+    return int(number)
 
 
 def tracks_with_mdb(source: Path | None, options: PrepOptions) -> Iterator[Track]:
@@ -71,6 +77,7 @@ SOURCE = CorpusSource(
     licence="research only, on application",
     tracks=tracks,
     heeds=("accompaniment_gain_db",),
+    published={"train": 43, "validation": 10, "test": 11},
 )
 WITH_MDB = CorpusSource(
     "enst_mdb",
@@ -78,4 +85,5 @@ WITH_MDB = CorpusSource(
     licence=f"{SOURCE.licence}; {mdb.SOURCE.licence}",
     tracks=tracks_with_mdb,
     heeds=("accompaniment_gain_db",),
+    published={split: SOURCE.published[split] + count for split, count in mdb.SOURCE.published.items()},
 )

@@ -3,14 +3,15 @@
 The data set's own splits. They share drummers but no performance; kits and accompaniment are disjoint as well.
 """
 
-import csv
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.annotations.labels import number
 from data_prep.corpora.rendered import MidiExcerpt, Rendering, seed_of
+from data_prep.corpora.tables import Inside, read_rows
 from data_prep.corpora.track import RENDERED, CorpusSource, PrepOptions, Track
 from data_prep.kit_splits import kits_by_split
 from data_prep.manifest import SPLITS
@@ -18,6 +19,7 @@ from data_prep.refused import Refused
 
 TABLE = "info.csv"
 COLUMNS = ("id", "midi_filename", "duration", "split")
+ADVICE = f"expected the top folder of the Groove MIDI Dataset, which holds {TABLE} as published; check --source"
 # Training performances are cut, so that one long take is heard on several kits.
 EXCERPT_S = 30.0
 
@@ -59,27 +61,16 @@ def part_of(rows: list[dict[str, str]], share: float, seed: int) -> list[dict[st
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of info.csv; Refused where it is missing, lacks a column, or holds a value that makes no sense."""
-    if not path.is_file():
-        raise Refused(
-            f"no {path}: expected the top folder of the Groove MIDI Dataset, which holds {TABLE}; check --source"
-        )
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv.DictReader(file))
-    for number, row in enumerate(rows, start=2):
-        try:
-            fits = (
-                row["split"] in SPLITS and 0 < float(row["duration"]) < math.inf and row["id"] and row["midi_filename"]
-            )
-            inside = not Path(row["midi_filename"] or "").is_absolute() and ".." not in Path(row["midi_filename"]).parts
-        except (KeyError, TypeError, ValueError):
-            fits = inside = False
-        if not fits or not inside:
+    inside = Inside(path.parent)
+    rows = []
+    for line, row in read_rows(path, COLUMNS, ADVICE):
+        fits = row["split"] in SPLITS and 0 < number(row["duration"]) < math.inf and inside(row["midi_filename"])
+        if not fits:
             raise Refused(
-                f"{path} line {number} does not describe a performance; expected {', '.join(COLUMNS)} with a split of "
+                f"{path} line {line} does not describe a performance; expected {', '.join(COLUMNS)} with a split of "
                 f"{', '.join(SPLITS)}: restore the file from the data set"
             )
-    if not rows:
-        raise Refused(f"{path} lists no performance; restore the file from the data set")
+        rows.append(row)
     return rows
 
 

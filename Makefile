@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 CODE := data_prep search_spaces trainables tuner tests
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check whole bench fuzz clean
 
 demo: $(READY)
 	$(BIN)/mirtune demo
@@ -16,7 +16,10 @@ check: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy data_prep search_spaces trainables tuner
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow and not whole"
+
+whole: $(READY)
+	$(BIN)/pytest -q -m whole
 
 bench: $(READY)
 	for script in front_end peaks training_step render preparation; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done

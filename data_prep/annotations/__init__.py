@@ -7,6 +7,7 @@ from data_prep.annotations.csv import read_csv
 from data_prep.annotations.jams import read_jams
 from data_prep.annotations.labels import Labels
 from data_prep.annotations.midi import read_midi
+from data_prep.annotations.musicxml import read_musicxml
 from data_prep.annotations.text import read_text
 from data_prep.refused import Refused
 
@@ -16,6 +17,9 @@ READERS: dict[str, Callable[[Path], Labels]] = {
     ".txt": read_text,
     ".csv": read_csv,
     ".jams": read_jams,
+    ".musicxml": read_musicxml,
+    ".xml": read_musicxml,
+    ".mxl": read_musicxml,
 }
 
 

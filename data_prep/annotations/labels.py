@@ -32,7 +32,11 @@ class Labels:
 
     @classmethod
     def of(
-        cls, path: Path, times_s: Sequence[float], labels: Sequence[str], velocities: Sequence[float] | None = None
+        cls,
+        path: Path,
+        times_s: Sequence[float] | np.ndarray,
+        labels: Sequence[str],
+        velocities: Sequence[float] | None = None,
     ) -> "Labels":
         """Columns of a file, checked; without velocities they are unknown.
 

@@ -6,8 +6,7 @@ import stat
 import numpy as np
 import pytest
 
-from data_prep.annotations import READERS, read_labels
-from data_prep.annotations.labels import MAX_LABELS
+from data_prep.annotations import READERS, labels, read_labels
 from data_prep.refused import Refused
 
 
@@ -73,8 +72,9 @@ def test_not_text(tmp_path):
 
 
 def test_limits(tmp_path, monkeypatch):
-    with pytest.raises(Refused, match=r"has 1,000,001 labels, more than 1,000,000"):
-        read(tmp_path, b"1 a\n" * (MAX_LABELS + 1))
+    monkeypatch.setattr(labels, "MAX_LABELS", 1000)
+    with pytest.raises(Refused, match=r"has 1,001 labels, more than 1,000; expected one song: split it"):
+        read(tmp_path, b"1 a\n" * 1001)
     large = tmp_path / "large.txt"
     large.touch()
     os.truncate(large, 2**40)  # sparse: refused by its size, never read
@@ -118,7 +118,7 @@ def test_no_permission(tmp_path):
 
 @pytest.mark.parametrize("name", ["a", "a.doc", ".txt", "a.txt.bak"])
 def test_unknown_suffix(tmp_path, name):
-    with pytest.raises(Refused, match=r"expected one of \.mid, \.midi, \.txt, \.csv, \.jams"):
+    with pytest.raises(Refused, match=r"expected one of \.mid, \.midi, \.txt, \.csv, \.jams, \.musicxml, \.xml, \.mxl"):
         read_labels(tmp_path / name)
 
 

@@ -27,9 +27,8 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     for line, row in read_rows(path, COLUMNS, ADVICE):
         audio, midi, seconds = row["audio_filename"], row["midi_filename"], number(row["duration"])
         if row["split"] not in SPLITS:
-            raise Refused(
-                f"{path} line {line} has the split {row['split']!r}; choose from {', '.join(SPLITS)}: {ADVICE}"
-            )
+            known = ", ".join(SPLITS)
+            raise Refused(f"{path} line {line} has the split {row['split']!r}, none of {known}; {ADVICE}")
         if not 0 < seconds < math.inf:
             raise Refused(f"{path} line {line} has the duration {row['duration']!r}, no seconds above 0; {ADVICE}")
         for name in (audio, midi):

@@ -35,8 +35,7 @@ def read_rows(path: Path, columns: Sequence[str], advice: str) -> Iterator[tuple
             row = dict(zip(header, values, strict=False))
             if len(values) != len(header):
                 raise Refused(
-                    f"{path} line {reader.line_num} has {len(values)} values; expected {len(header)}, one a column: "
-                    f"{advice}"
+                    f"{path} line {reader.line_num} has {len(values)} values for {len(header)} columns; {advice}"
                 )
             if blank := [name for name in columns if not row[name]]:
                 raise Refused(f"{path} line {reader.line_num} has no {blank[0]}; {advice}")

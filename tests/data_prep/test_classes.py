@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep.classes import CLASS_MAPS, VOCABULARIES, class_map, to_classes
+from data_prep.classes import CLASS_MAPS, VOCABULARIES, WORDS, class_map, to_classes
 
 
 @pytest.mark.parametrize("name", CLASS_MAPS)
@@ -50,3 +50,23 @@ def test_unknown_labels_are_counted():
     classes, unknown = to_classes(["KD", "XX", "XX", "SPC", "KD-"], class_map("mdb"))
     assert classes.tolist() == [0, -1, -1, 4, -1]
     assert unknown == {"XX": 2, "KD-": 1}
+
+
+@pytest.mark.parametrize("classes", VOCABULARIES)
+def test_words_from_anywhere_mean_what_they_can_only_mean(classes):
+    words, vocabulary = class_map(WORDS, classes), VOCABULARIES[classes]
+    assert {name: words[name] for name in vocabulary} == {name: index for index, name in enumerate(vocabulary)}
+    for name in CLASS_MAPS:
+        known = {label: of for label, of in class_map(name, classes).items() if label != "58"}
+        assert {label: words[label] for label in known} == known
+
+
+def test_words_in_other_vocabularies():
+    five, eight, three = (class_map(WORDS, classes) for classes in (5, 8, 3))
+    assert five["ride"] == five["crash"] == five["bell"] == VOCABULARIES[5].index("cymbals")
+    assert five["claves"] is None
+    assert three["toms"] is three["cymbals"] is None
+    assert "cymbals" not in eight  # crash, ride or bell
+    assert five["58"] is None  # digits are General MIDI
+    assert five["Kick"] == five["KICK"] == five["kd"] == five["bd-"] == 0
+    assert "whistle" not in five

@@ -45,7 +45,7 @@ class Labels:
         if len(labels) > MAX_LABELS:
             raise Refused(f"{path} has {len(labels):,} labels, more than {MAX_LABELS:,}; expected one song: split it")
         for label in dict.fromkeys(labels):
-            if not label or len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+            if not is_label(label):
                 raise Refused(
                     f"{path} has the label {label[:40]!r}; expected 1 to {MAX_LABEL_CHARACTERS} printable characters: "
                     "correct the file"
@@ -65,6 +65,11 @@ def number(word: str) -> float:
 def is_time(seconds: float) -> bool:
     """Whether a number can be a time: from 0 to a day, in seconds."""
     return 0 <= seconds <= MAX_SECONDS
+
+
+def is_label(word: str) -> bool:
+    """Whether a word can be a label: not empty, not long, printable (which escapes and lone surrogates are not)."""
+    return 0 < len(word) <= MAX_LABEL_CHARACTERS and word.isprintable()
 
 
 def without_fraction(word: str) -> str:

@@ -41,9 +41,13 @@ def read_text(path: Path) -> Labels:
     return Labels.of(path, times_s, labels)
 
 
-def text_lines(path: Path, expected: str = EXPECTED) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1, and lines of a small text file in UTF-8, without byte order mark and line ends."""
-    content = read_bounded(path, MAX_TEXT_BYTES, "annotation", f"{expected}: restore it")
+def text_lines(path: Path, expected: str = EXPECTED, what: str = "annotation") -> Iterator[tuple[int, str]]:
+    """Numbers, from 1, and lines of a small text file in UTF-8, without byte order mark and line ends.
+
+    ``what`` and ``expected`` are for the sentences. Raises Refused where the file is missing, too large, not UTF-8, or
+    has lines of over 4096 bytes.
+    """
+    content = read_bounded(path, MAX_TEXT_BYTES, what, f"{expected}: restore it")
     for line_number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
         if len(line) > MAX_LINE_BYTES:
             raise Refused(f"{path} line {line_number} is longer than {MAX_LINE_BYTES} bytes; {expected}: restore it")

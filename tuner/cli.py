@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from data_prep.refused import Refused
 from data_prep.versions import version_of
-from tuner.commands import demo, evaluate, leaderboard, prep, pull, sweep, transcribe
+from tuner.commands import demo, evaluate, leaderboard, prep, pull, show, sweep, transcribe
 
-COMMANDS = (demo, prep, sweep, leaderboard, pull, evaluate, transcribe)
+COMMANDS = (demo, prep, show, sweep, leaderboard, pull, evaluate, transcribe)
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.annotations import read_labels
 from data_prep.audio import mix_blocks, read_blocks
-from data_prep.classes import class_map, kits, to_classes
+from data_prep.classes import VOCABULARIES, class_map, kits, to_classes
 from data_prep.corpora.track import Annotated, Heard
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
@@ -21,18 +21,22 @@ SHOWN_LABELS = 30
 
 @dataclass(frozen=True)
 class Annotation:
-    """A file of labels, the name of the class map that they belong to, and the kit that plays them where it is known.
+    """A file of labels, and the class map that they belong to.
 
-    A kit matters to General MIDI pitches only, and only if it is one that does not follow them.
+    vocabulary: its name. kit: what plays General MIDI pitches, where that is known; it matters if it does not follow
+    them. mapping: a map of the user's own, label -> class name or None, instead of a named one.
     """
 
     path: Path
     vocabulary: str
     kit: str | None = None
+    mapping: tuple[tuple[str, str | None], ...] | None = None
 
     def class_map(self, classes: int) -> Mapping[str, int | None]:
         """Label -> index into the vocabulary of so many classes."""
-        return class_map(self.vocabulary, classes, self.kit)
+        if self.mapping is None:
+            return class_map(self.vocabulary, classes, self.kit)
+        return {label: None if name is None else VOCABULARIES[classes].index(name) for label, name in self.mapping}
 
     def read(self, classes: int) -> Annotated:
         """The labels; Refused where the file cannot be read, or over 10 % of its labels are unknown."""

@@ -1,6 +1,7 @@
 """Audio files to mono samples at 44.1 kHz, block by block, so that an hour costs no more memory than a second."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ MOST_CHANNELS = 64
 LOUDEST = 16.0  # floats may pass 1 a little; far beyond it they are integers in disguise
 SILENT_BELOW = 1e-4  # -80 dB: below the dither of 16 bits nothing can be heard
 CLIPPED_RUN = 3  # one sample at full scale may be a peak that was normalised to it
+CUT_SHORT_S = 0.1  # that a file may lack of what its header promises
+PROMISED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)  # libsndfile's log of a header
+UNKNOWN_SIZES = (0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_F000)  # of those who write to a pipe
 BLOCK_VALUES = 1 << 16  # of all channels: what is decoded stays in the second-level cache
 
 
@@ -47,8 +51,8 @@ def read_blocks(path: Path) -> Iterator[np.ndarray]:
     """Decode wav, flac, ogg or mp3 to consecutive blocks (S,) of mono float32 samples in [-1, 1] at 44.1 kHz.
 
     Channels are averaged; other sample rates are resampled. Raises Refused, at the latest where the blocks end, where
-    the file is missing or no regular file, cannot be decoded, holds no sample, holds NaN or infinity, is far beyond
-    full scale, has more than 64 channels, or a sample rate below 4 kHz or above 384 kHz.
+    the file is missing or no regular file, cannot be decoded, is cut short, holds no sample, holds NaN or infinity, is
+    far beyond full scale, has more than 64 channels, or a sample rate below 4 kHz or above 384 kHz.
     """
     with _opened(path) as file:
         mono = (to_mono(channels) for channels in _checked_blocks(file, path))
@@ -135,7 +139,22 @@ def _opened(path: Path) -> soundfile.SoundFile:
             bound = f"at least {lowest}" if value < lowest else f"at most {highest}"
             unit = " Hz" if "Hz" in name else ""
             raise Refused(f"{path} has {name.format(value)}; expected {bound}{unit}: convert it again")
+    if (lacking := _lacking(file)) > CUT_SHORT_S * file.samplerate:
+        file.close()
+        held_s, promised_s = file.frames / file.samplerate, (file.frames + lacking) / file.samplerate
+        raise Refused(
+            f"{path} is cut short: it holds {held_s:.1f} of the {promised_s:,.1f} s that its header promises; "
+            "download or convert it again"
+        )
     return file
+
+
+def _lacking(file: soundfile.SoundFile) -> float:
+    """Samples that the header of a wav file promises beyond what the file holds."""
+    if not (sizes := PROMISED.search(file.extra_info)):
+        return 0.0
+    promised, held = map(int, sizes.groups())
+    return 0.0 if promised in UNKNOWN_SIZES or not held else (promised - held) * file.frames / held
 
 
 def _undecodable(path: Path, error: Exception) -> Refused:

@@ -1,5 +1,6 @@
 """Decoding: formats, widths, rates, channels, every refusal, and that neither length nor header costs memory."""
 
+import contextlib
 import os
 import time
 import tracemalloc
@@ -197,22 +198,41 @@ def test_truncated_flac(tmp_path, reader):
         reader(tmp_path / "a.flac")
 
 
-def test_header_that_claims_four_gigabytes(tmp_path):
-    soundfile.write(tmp_path / "a.wav", tone(0.2, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, subtype="PCM_16")
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    content[4:8] = content[40:44] = b"\xf0\xff\xff\xff"
-    (tmp_path / "a.wav").write_bytes(content)
+def claim(path: Path, seconds: float, data_bytes: int) -> None:
+    """A wav file whose header says that it holds so many bytes."""
+    soundfile.write(path, tone(seconds, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = data_bytes.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("data_bytes", "said"),
+    [(0xFFFF_FFF0, r"0\.2 of the 48,695\.8 s"), (2 * SAMPLE_RATE_HZ, r"0\.2 of the 1\.0 s")],
+)
+def test_wav_that_is_cut_short(tmp_path, reader, data_bytes, said):
+    claim(tmp_path / "a.wav", 0.2, data_bytes)
+    with pytest.raises(Refused, match=rf"a\.wav is cut short: it holds {said} that its header promises; download"):
+        reader(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("data_bytes", [0xFFFF_FFFF, 0x7FFF_F000, round(0.25 * SAMPLE_RATE_HZ) * 2])
+def test_wav_that_was_written_to_a_pipe_or_lacks_a_moment(tmp_path, data_bytes):
+    claim(tmp_path / "a.wav", 0.2, data_bytes)
     assert len(read_audio(tmp_path / "a.wav")) == round(0.2 * SAMPLE_RATE_HZ)
 
 
 def test_a_kilobyte_that_claims_four_gigabytes_costs_neither_memory_nor_time(tmp_path, reader):
-    soundfile.write(tmp_path / "a.wav", tone(0.01, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, subtype="PCM_16")
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    content[4:8] = content[40:44] = b"\xf0\xff\xff\xff"
-    (tmp_path / "a.wav").write_bytes(content)
-    began = time.perf_counter()
-    assert peak_memory(lambda: reader(tmp_path / "a.wav")) < 2 * MIB
-    assert time.perf_counter() - began < 10
+    for data_bytes in (0xFFFF_FFFF, 0xFFFF_FFF0):
+        claim(tmp_path / "a.wav", 0.01, data_bytes)
+
+        def read() -> None:
+            with contextlib.suppress(Refused):
+                reader(tmp_path / "a.wav")
+
+        began = time.perf_counter()
+        assert peak_memory(read) < 2 * MIB
+        assert time.perf_counter() - began < 10
 
 
 def test_flac_that_claims_a_day(tmp_path, reader):

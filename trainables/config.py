@@ -3,7 +3,7 @@
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Self, get_origin
 
-from data_prep.refused import Refused
+from data_prep.refused import Refused, check_known
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -63,8 +63,7 @@ class Settings(Config):
                 raise Refused(f"{name} = {getattr(self, name)!r}; expected a number above 0")
         if self.weight_decay < 0:
             raise Refused(f"weight_decay = {self.weight_decay!r}; expected 0 or more")
-        if self.precision not in PRECISIONS:
-            raise Refused(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
+        check_known("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)

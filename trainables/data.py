@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.manifest import WINDOW_FRAMES, window_count
+from data_prep.manifest import WINDOW_FRAMES, Manifest, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, union_moments
 
@@ -79,6 +79,22 @@ class SplitData:
         return [piece.flatten(0, 1)[: len(track.bands)] for piece, track in zip(pieces, self.tracks, strict=True)]
 
 
+def check_fit(manifests: Sequence[Manifest], targets: str) -> None:
+    """Refused where a corpus does not hold what a task learns, or cannot be learned from together with the first."""
+    first = manifests[0]
+    for manifest in manifests:
+        if manifest.targets != targets:
+            raise Refused(
+                f"corpus {manifest.corpus!r} holds {manifest.targets}, the task learns {targets}; choose another"
+            )
+        for what in ("classes", "features", "bands"):
+            if getattr(manifest, what) != getattr(first, what):
+                raise Refused(
+                    f"corpora {first.corpus!r} and {manifest.corpus!r} differ in their {what} "
+                    f"({getattr(first, what)} and {getattr(manifest, what)}); prepare them with the same settings"
+                )
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """What training needs of its corpora: windows to learn from and to validate on, and what the manifests know."""
@@ -98,18 +114,8 @@ class TrainingData:
         if not corpora:
             raise Refused("no corpus was named to train on; name at least one")
         opened = [Corpus.open(shards / name) for name in corpora]
+        check_fit([corpus.manifest for corpus in opened], targets)
         first = opened[0].manifest
-        for manifest in (corpus.manifest for corpus in opened):
-            if manifest.targets != targets:
-                raise Refused(
-                    f"corpus {manifest.corpus!r} holds {manifest.targets}, the task learns {targets}; choose another"
-                )
-            for what in ("classes", "features", "bands"):
-                if getattr(manifest, what) != getattr(first, what):
-                    raise Refused(
-                        f"corpora {first.corpus!r} and {manifest.corpus!r} differ in their {what} "
-                        f"({getattr(first, what)} and {getattr(manifest, what)}); prepare them with the same settings"
-                    )
         moments = union_moments(opened, "train")
         splits = [corpus.manifest.splits["train"] for corpus in opened]
         onsets = np.array([[split.onsets[name] for name in first.classes] for split in splits]).sum(axis=0)

@@ -1,29 +1,29 @@
-"""Scores of a checkpoint on prepared corpora, by two protocols. T frames, K classes.
+"""Scores of a checkpoint on prepared corpora, by two protocols. B batch, T frames, K classes.
 
 `tracks`: whole tracks, windows joined. `segments`: 400-frame pieces scored apart, as the reference study did; a hit
-10 ms away across an edge counts there as one false alarm and one miss.
+10 ms away across an edge counts there as one false alarm and one miss. A corpus that was published in such pieces has
+no whole tracks.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from data_prep.manifest import SPLITS, WINDOW_FRAMES
+from data_prep.manifest import SPLITS
 from data_prep.onsets import ONSET
-from data_prep.refused import Refused
+from data_prep.refused import Refused, check_known
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
+from trainables.data import SplitData
 from trainables.inference import activations
 from trainables.loop import EVALUATION_BATCH
 from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro
 from trainables.network import Network, autocast, best_device
 from trainables.peaks import find_peaks
-
-PROTOCOLS = ("tracks", "segments")
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,54 @@ class Score:
         return asdict(self)
 
 
+def _tracks(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Activations and reference marks of each track, (1, T, K)."""
+    for track in data.tracks:
+        marks = torch.from_numpy(track.targets == ONSET)
+        yield join_tracks(activations(network, [track.bands], precision)), join_tracks([marks])
+
+
+@torch.inference_mode()
+def _segments(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Activations and reference marks of a batch of segments, each run apart from its neighbours, (B, 400, K)."""
+    device = next(network.parameters()).device
+    for bands, halves in data.in_order(EVALUATION_BATCH):
+        with autocast(device, precision):
+            logits = network(bands.to(device))
+        yield logits.float().sigmoid(), halves == ONSET
+
+
+PROTOCOLS = {"tracks": _tracks, "segments": _segments}
+
+
+def check_scoring(corpus: Corpus, split: str, protocol: str | None) -> str:
+    """The protocol to score by: the one asked for, else whole tracks where the corpus has them.
+
+    Raises Refused on an unknown split or protocol, and where whole tracks are asked for and there are none.
+    """
+    check_known("split", split, (*SPLITS, "all"))
+    whole_tracks = corpus.manifest.whole_tracks
+    protocol = protocol or ("tracks" if whole_tracks else "segments")
+    check_known("protocol", protocol, PROTOCOLS)
+    if protocol == "tracks" and not whole_tracks:
+        raise Refused(
+            f"corpus {corpus.manifest.corpus!r} was published in windows and has no whole tracks; score it by the "
+            "protocol segments"
+        )
+    return protocol
+
+
 def evaluate(
     checkpoint: Checkpoint, corpus: str, shards: Path, *,
-    split: str = "test", protocol: str = "tracks", device: str | None = None,
+    split: str = "test", protocol: str | None = None, device: str | None = None,
 ) -> Score:  # fmt: skip
-    """Score a checkpoint on one split ("all": every track) of a prepared corpus.
+    """Score a checkpoint on one split ("all": every track) of a prepared corpus; see check_scoring for the protocol.
 
-    Raises Refused on an unknown split or protocol, a corpus that is not prepared or lacks a file, or one whose classes
+    Raises Refused where check_scoring does, and on a corpus that is not prepared or lacks a file, or one whose classes
     or features are not the checkpoint's.
     """
-    if protocol not in PROTOCOLS:
-        raise Refused(f"unknown protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
-    if split not in (*SPLITS, "all"):
-        raise Refused(f"unknown split {split!r}; choose from {', '.join((*SPLITS, 'all'))}")
     opened = Corpus.open(shards / corpus)
+    protocol = check_scoring(opened, split, protocol)
     for what in ("classes", "features"):
         if getattr(opened.manifest, what) != getattr(checkpoint, what):
             raise Refused(
@@ -77,18 +111,10 @@ def evaluate(
                 f"{getattr(checkpoint, what)}; "
                 "prepare the corpus anew or choose another checkpoint"
             )
-    rows = opened.rows(split)
+    data = SplitData([opened], split)
     network = checkpoint.network().to(torch.device(device) if device else best_device())
-    precision = checkpoint.config.settings.precision
     counts = torch.zeros(len(checkpoint.classes), 3, dtype=torch.int64)
-    for frames in (opened.frames(row) for row in rows.itertuples()):
-        bands, halves = frames
-        reference = torch.from_numpy(halves == ONSET)
-        if protocol == "tracks":
-            estimated = join_tracks(activations(network, [bands], precision))
-            reference = join_tracks([reference])
-        else:
-            estimated, reference = _segments(network, bands, precision), _cut(reference)
+    for estimated, reference in PROTOCOLS[protocol](network, data, checkpoint.config.settings.precision):
         peaks = find_peaks(estimated, checkpoint.peak_rule)
         counts += count_hits(peaks, reference.to(peaks.device)).sum(dim=0).cpu()
     table = counts.numpy()
@@ -102,26 +128,9 @@ def evaluate(
         macro_f1=macro_f1(table),
         precision=rates.precision,
         recall=rates.recall,
-        tracks=len(rows),
+        tracks=len(data.tracks),
         classes={
             name: ClassScore(**asdict(Rates.of(row)), onsets=int(row[0] + row[2]))
             for name, row in zip(checkpoint.classes, table, strict=True)
         },
     )
-
-
-def _cut(frames: Tensor) -> Tensor:
-    """(T, K) -> (segments, 400, K), the last one filled up with zeros."""
-    missing = -len(frames) % WINDOW_FRAMES
-    return functional.pad(frames, (0, 0, 0, missing)).unflatten(0, (-1, WINDOW_FRAMES))
-
-
-@torch.inference_mode()
-def _segments(network: Network, bands: Any, precision: str) -> Tensor:
-    """Activations of each segment, run apart from its neighbours: (T, F) -> (segments, 400, K)."""
-    device = next(network.parameters()).device
-    outputs = []
-    for batch in _cut(torch.from_numpy(bands.astype("float32"))).split(EVALUATION_BATCH):
-        with autocast(device, precision):
-            outputs.append(network(batch.to(device)).float().sigmoid())
-    return torch.cat(outputs)

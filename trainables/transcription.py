@@ -17,8 +17,10 @@ from trainables.metrics import join_tracks
 from trainables.network import best_device
 from trainables.peaks import find_peaks
 
-# General MIDI percussion: bass drum 1, acoustic snare, low tom, closed hi-hat, crash cymbal 1.
+# General MIDI percussion: bass drum 1, acoustic snare, low tom, closed hi-hat, crash cymbal 1 (for all cymbals, too),
+# ride cymbal 1, ride bell, claves.
 PITCHES = {"kick": 36, "snare": 38, "toms": 45, "hi-hat": 42, "cymbals": 49}
+PITCHES |= {"crash": 49, "ride": 51, "bell": 53, "claves": 75}
 TICKS_PER_BEAT, BEATS_PER_MINUTE, NOTE_S = 480, 120, 0.1
 
 

@@ -21,7 +21,7 @@ class Row:
     metric: str
     validation: float
     test: float | None
-    protocol: str
+    protocol: str  # of the test score; several joined by "+"
     parameters: int
     trials: int  # of the sweep that made it
     sweep: str
@@ -66,15 +66,17 @@ def table(rows: Sequence[Row]) -> "Table":
 
     metrics = {row.metric for row in rows}
     metric = in_words(metrics.pop()) if len(metrics) == 1 else "score"
-    protocols = ", ".join(sorted({row.protocol for row in rows} - {""})) or "tracks"
-    shown = Table(title=f"Best {metric} per corpus and architecture (protocol {protocols})")
+    shown = Table(title=f"Best {metric} per corpus and architecture")
     for title in ("corpus", "architecture"):
         shown.add_column(title)
-    for title in (f"validation {metric}", f"test {metric}", "parameters", "trials"):
+    for title in (f"validation {metric}", f"test {metric}"):
+        shown.add_column(title, justify="right")
+    shown.add_column("by protocol")
+    for title in ("parameters", "trials"):
         shown.add_column(title, justify="right")
     shown.add_column("when")
     for row in rows:
         test = "" if row.test is None else f"{row.test:.3f}"
-        numbers = (f"{row.validation:.3f}", test, f"{row.parameters:,}", str(row.trials))
+        numbers = (f"{row.validation:.3f}", test, row.protocol, f"{row.parameters:,}", str(row.trials))
         shown.add_row(row.corpus, row.architecture, *numbers, row.when.replace("T", " ").removesuffix("+00:00"))
     return shown

@@ -8,11 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.refused import Refused
+from data_prep.refused import Refused, check_known
 from tuner import store
 
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
+
+    from data_prep.shards import Corpus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -81,23 +83,21 @@ def check(options: SweepOptions) -> Plan:
     from search_spaces import SPACES
     from tuner.scheduler import SCHEDULERS
 
-    _refuse_stranger("architecture", options.architecture, SPACES)
-    _refuse_stranger("scheduler", options.scheduler, SCHEDULERS)
+    check_known("architecture", options.architecture, sorted(SPACES))
+    check_known("scheduler", options.scheduler, sorted(SCHEDULERS))
     if not options.corpora or len(set(options.corpora)) < len(options.corpora):
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
-    from data_prep.shards import Corpus
+    from trainables.data import check_fit
+    from trainables.tasks import find_task
 
-    opened = {}
-    for name in sorted(options.corpora):
-        refuse_unknown(name, options.shards)
-        opened[name] = Corpus.open(options.shards / name, verify=True)
+    task = find_task(options.task)
+    opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
+    for corpus in opened.values():
         for split in ("train", "validation"):
-            opened[name].rows(split)  # refuses where there are none
+            corpus.rows(split)  # refuses where there are none
+    check_fit([corpus.manifest for corpus in opened.values()], task.targets)
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
     tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
-    from trainables.tasks import TASKS
-
-    _refuse_stranger("task", options.task, TASKS)
     name, storage = _name(options)
     space = _space(dict(SPACES[options.architecture]), options.narrow)
     _refuse_values(options)
@@ -105,17 +105,22 @@ def check(options: SweepOptions) -> Plan:
 
 
 def refuse_unknown(corpus: str, shards: Path) -> None:
-    """Refuse a corpus that neither the project knows nor lies prepared in ``shards``."""
+    """Refuse a corpus that lies prepared in ``shards`` under no such name; one the project knows may be prepared."""
     from data_prep.corpora import CORPORA
+    from data_prep.manifest import MANIFEST
 
-    prepared = {path.parent.name for path in shards.glob("*/manifest.json")}
-    if corpus not in CORPORA and corpus not in prepared:
-        raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted({*CORPORA, *prepared}))}")
+    prepared = sorted(path.parent.name for path in shards.glob(f"*/{MANIFEST}"))
+    if corpus not in (*prepared, *CORPORA):
+        listed = f"choose from {', '.join(prepared)}, or run" if prepared else "nothing is prepared there: run"
+        raise Refused(f"unknown corpus {corpus!r} in {shards}; {listed} `mirtune prep` first")
 
 
-def _refuse_stranger(kind: str, name: str, table: Mapping[str, Any]) -> None:
-    if name not in table:
-        raise Refused(f"unknown {kind} {name!r}; choose from {', '.join(sorted(table))}")
+def open_corpus(name: str, shards: Path) -> "Corpus":
+    """A prepared corpus, by whatever name, its files compared with their checksums; Refused where there is none."""
+    from data_prep.shards import Corpus
+
+    refuse_unknown(name, shards)
+    return Corpus.open(shards / name, verify=True)
 
 
 def _name(options: SweepOptions) -> tuple[str, str]:
@@ -154,8 +159,7 @@ def _space(space: "dict[str, Domain]", narrow: Mapping[str, Sequence[Any]]) -> "
     from ray import tune
 
     for key, values in narrow.items():
-        if key not in space:
-            raise Refused(f"unknown hyperparameter {key!r}; choose from {', '.join(sorted(space))}")
+        check_known("hyperparameter", key, sorted(space))
         if not values:
             raise Refused(f"hyperparameter {key!r} is narrowed to no value at all; give one or more")
         space[key] = tune.choice(list(values))

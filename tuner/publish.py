@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tuner.options import SweepOptions
     from tuner.tracking import Tracker
 
-PROTOCOL = "tracks"
-
 
 def test(
     checkpoint: "Checkpoint", corpora: Sequence[str], options: "SweepOptions", gpus: float
@@ -50,8 +48,7 @@ def _test(
     torch.set_num_threads(threads)
     with checkpoint.as_directory() as folder:
         trained = Trained.load(Path(folder) / CHECKPOINT_FOLDER)
-    named = {"split": "test", "protocol": PROTOCOL, "device": device}
-    scores = {corpus: evaluate(trained, corpus, shards, **named).to_dict() for corpus in corpora}
+    scores = {corpus: evaluate(trained, corpus, shards, split="test", device=device).to_dict() for corpus in corpora}
     return scores, int(trained.parameters)
 
 
@@ -63,20 +60,22 @@ def publish(
     ``facts`` become the tags of the registered version; the test score there is the mean over corpora that have one.
     """
     metric = facts["metric"]
+    protocols = {corpus: score["protocol"] for corpus, score in tests.items()}
     values = {f"test_{metric}.{corpus}": float(score[metric]) for corpus, score in tests.items()}
     if tests:
         values[f"test_{metric}"] = fmean(values.values())
-        facts = {**facts, "test": str(values[f"test_{metric}"]), "protocol": PROTOCOL, "tests": json.dumps(tests)}
+        facts = {**facts, "test": str(values[f"test_{metric}"]), "tests": json.dumps(tests)}
+        facts["protocol"] = "+".join(sorted(set(protocols.values())))
 
     def write(client: "MlflowClient", runs: dict[str, str]) -> registry.Registered:
         from mlflow.entities import Metric, RunTag
 
         run_id, now_ms = runs[trial], int(time.time() * 1000)
         rows = [Metric(name, value, now_ms, 0) for name, value in values.items()]
-        protocol = RunTag("test.protocol", PROTOCOL)
-        client.log_batch(run_id, metrics=rows, tags=[RunTag("best", "true"), protocol])
+        by = [RunTag(f"test.protocol.{corpus}", protocol) for corpus, protocol in protocols.items()]
+        client.log_batch(run_id, metrics=rows, tags=[RunTag("best", "true"), *by])
         rows.append(Metric(f"best_validation_{metric}", float(facts["validation"]), now_ms, 0))
-        client.log_batch(runs[SWEEP_RUN], metrics=rows, tags=[RunTag("best.trial", run_id), protocol])
+        client.log_batch(runs[SWEEP_RUN], metrics=rows, tags=[RunTag("best.trial", run_id), *by])
         client.log_dict(run_id, tests, "test.json")
         with checkpoint.as_directory() as folder:
             client.log_artifacts(run_id, str(Path(folder) / CHECKPOINT_FOLDER), CHECKPOINT_FOLDER)

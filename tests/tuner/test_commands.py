@@ -32,10 +32,15 @@ def test_leaderboard_as_json_and_as_table(swept, at, capsys, document):
     assert main(["leaderboard", *at]) == 0
     shown = capsys.readouterr().out
     assert f"{row['parameters']:,}" in shown
-    assert "protocol tracks" in shown
+    assert "by protocol" in shown
+    assert "tracks" in shown
 
 
-def test_leaderboard_of_a_corpus(at, document):
+def test_leaderboard_of_a_corpus(at, capsys, document):
+    assert main(["leaderboard", "--corpus", "groove", *at]) == 0
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "no model is registered for groove yet; choose from mdb, or run mirtune sweep" in output.err
     assert main(["leaderboard", "--json", "--corpus", "groove", *at]) == 0
     assert document() == []
 

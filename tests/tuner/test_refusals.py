@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -22,7 +23,8 @@ def options(shards, tmp_path):
 
 
 REFUSALS = [
-    ({"corpora": ("nope",)}, r"unknown corpus 'nope'; choose from .*mdb"),
+    ({"corpora": ("nope",)}, r"unknown corpus 'nope' in .*shards; choose from mdb, or run `mirtune prep` first"),
+    ({"shards": Path("nowhere"), "corpora": ("nope",)}, "unknown corpus 'nope' in nowhere; nothing is prepared there"),
     ({"corpora": ("groove",)}, r"corpus 'groove' is not prepared.* run `mirtune prep groove"),
     ({"corpora": ("mdb", "mdb")}, "each once"),
     ({"corpora": ()}, "name at least one"),
@@ -95,7 +97,9 @@ COMMANDS = [
     ("pull mdb/rnn --out shards", "shards exists and is not an earlier pull"),
     ("evaluate mdb/rnn --on mdb", "no model 'mdb/rnn' is registered"),
     ("evaluate empty --on mdb", "empty is no checkpoint: it lacks config.json"),
-    ("evaluate mdb/rnn --on nope", "unknown corpus 'nope'"),
+    ("evaluate mdb/rnn --on nope", "unknown corpus 'nope' in shards; choose from mdb"),
+    ("evaluate mdb/rnn --on mdb --split dev", "unknown split 'dev'; choose from train, validation, test, all"),
+    ("evaluate mdb/rnn --on mdb --protocol frames", "unknown protocol 'frames'; choose from tracks, segments"),
     ("transcribe a/x.wav b/x.wav --checkpoint mdb/rnn --out midi", "two inputs are named 'x'"),
     ("leaderboard --tracking-uri mlruns", "tracking URI 'mlruns'"),
     ("prep mdb --hours 0", "--hours 0: expected a number above 0"),

@@ -4,7 +4,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tuner import store
-from tuner.leaderboard import leaderboard
+from tuner.leaderboard import leaderboard, table
 from tuner.registry import best_version, find, model_name, register
 
 
@@ -13,11 +13,11 @@ def uri(tmp_path_factory):
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
-def put(uri, validation, *, architecture="rnn", mode="max", corpora="mdb+demo"):
+def put(uri, validation, *, architecture="rnn", mode="max", corpora="mdb+demo", **more):
     client = store.connect(uri)
     run = client.create_run(store.experiment_id(client, uri))
     tags = {"corpora": corpora, "architecture": architecture, "task": "drum_onsets", "metric": "micro_f1", "mode": mode}
-    tags |= {"validation": str(validation), "parameters": "10", "trials": "1", "sweep": "s", "command": "c"}
+    tags |= {"validation": str(validation), "parameters": "10", "trials": "1", "sweep": "s", "command": "c", **more}
     return register(client, model_name(corpora.split("+"), architecture), run.info.run_id, tags)
 
 
@@ -49,3 +49,14 @@ def test_the_leaderboard_has_the_best_of_each_corpus_first(uri):
         ("demo", "cnn"),
     ]
     assert {row.corpus for row in leaderboard(uri, ["mdb"])} == {"mdb+demo"}
+
+
+def test_the_leaderboard_says_by_which_protocol_a_score_is(uri):
+    for corpora, protocol in (("mdb-8", "tracks"), ("mine", "segments")):
+        put(uri, 0.5, corpora=corpora, test="0.4", protocol=protocol)
+    rows = {row.corpus: row for row in leaderboard(uri, ["mdb-8", "mine"])}
+    assert {corpus: row.protocol for corpus, row in rows.items()} == {"mdb-8": "tracks", "mine": "segments"}
+    shown = table(list(rows.values()))
+    by = next(column for column in shown.columns if column.header == "by protocol")
+    assert list(by.cells) == ["tracks", "segments"]
+    assert find("mdb-8/rnn", uri).tags["corpora"] == "mdb-8"

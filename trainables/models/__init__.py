@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from data_prep.refused import Refused
+from data_prep.refused import check_known
 from trainables.config import Config
 from trainables.models.cnn import Cnn, CnnConfig
 from trainables.models.conv_transformer import ConvTransformer, ConvTransformerConfig
@@ -35,7 +35,6 @@ MODELS = {
 
 def build_model(architecture: str, hyperparameters: dict[str, Any], bands: int) -> nn.Module:
     """A model (B, T, F) -> (B, T, D) with ``features`` = D; Refused on an unknown name or hyperparameter."""
-    if architecture not in MODELS:
-        raise Refused(f"unknown architecture {architecture!r}; choose from {', '.join(sorted(MODELS))}")
+    check_known("architecture", architecture, sorted(MODELS))
     family = MODELS[architecture]
     return family.build(family.config.from_dict(hyperparameters), bands)

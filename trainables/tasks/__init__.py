@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data_prep.refused import Refused
+from data_prep.refused import check_known
 from trainables.tasks import drum_onsets
 
 
@@ -64,6 +64,5 @@ TASKS = {
 
 def find_task(name: str) -> Task:
     """The task of that name; Refused where there is none."""
-    if name not in TASKS:
-        raise Refused(f"unknown task {name!r}; choose from {', '.join(sorted(TASKS))}")
+    check_known("task", name, sorted(TASKS))
     return TASKS[name]

@@ -16,9 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a registered CORPUS/ARCHITECTURE")
     parser.add_argument("--on", nargs="+", required=True, metavar="CORPUS", help="prepared corpora")
-    parser.add_argument("--split", choices=("test", "validation", "train", "all"), default="test", help="(%(default)s)")
-    text = "whole tracks, or 400-frame pieces scored apart as the reference study did (%(default)s)"
-    parser.add_argument("--protocol", choices=("tracks", "segments"), default="tracks", help=text)
+    text = "split of the corpora, or all; a wrong name lists them (%(default)s)"
+    parser.add_argument("--split", default="test", metavar="NAME", help=text)
+    text = "how to score; a wrong name lists the ways (whole tracks, where the corpus has them)"
+    parser.add_argument("--protocol", metavar="NAME", help=text)
     add_shards(parser)
     add_tracking(parser)
     add_json(parser)
@@ -26,14 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print scores: in JSON one object for one corpus, a list of them for several."""
-    from data_prep.shards import Corpus
-    from trainables.evaluation import evaluate
-    from tuner.options import refuse_unknown
+    from trainables.evaluation import check_scoring, evaluate
+    from tuner.options import open_corpus
     from tuner.registry import resolve
 
     for corpus in arguments.on:
-        refuse_unknown(corpus, arguments.shards)
-        Corpus.open(arguments.shards / corpus, verify=True)
+        check_scoring(open_corpus(corpus, arguments.shards), arguments.split, arguments.protocol)
     checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
     named = {"split": arguments.split, "protocol": arguments.protocol}
     scores = [evaluate(checkpoint, corpus, arguments.shards, **named).to_dict() for corpus in arguments.on]

@@ -22,10 +22,10 @@ def run(arguments: argparse.Namespace) -> None:
     rows = leaderboard(arguments.tracking_uri, arguments.corpus)
     if not rows:
         of = f" for {' or '.join(arguments.corpus)}" if arguments.corpus else ""
-        print(
-            f"no model is registered{of} yet; run mirtune sweep --corpus NAME --architecture NAME --trials N",
-            file=sys.stderr,
-        )
+        others = sorted({row.corpus for row in leaderboard(arguments.tracking_uri)}) if of else []
+        there = f"choose from {', '.join(others)}, or " if others else ""
+        todo = f"{there}run mirtune sweep --corpus NAME --architecture NAME --trials N"
+        print(f"no model is registered{of} yet; {todo}", file=sys.stderr)
     if arguments.json:
         print_json([row.to_dict() for row in rows])
     elif rows:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from trainables.config import PRECISIONS
 from tuner.commands.common import add_shards, add_tracking
 from tuner.options import SweepOptions
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
     add("--corpus", nargs="+", required=True, metavar="NAME", help="prepared corpora to train on")
-    add("--architecture", required=True, metavar="NAME", help="rnn, cnn, crnn, conv_transformer or vit")
+    add("--architecture", required=True, metavar="NAME", help="a wrong one lists the names")
     add("--trials", type=int, required=True, metavar="N", help="configurations to try")
     add("--max-epochs", type=int, default=_DEFAULTS.max_epochs, metavar="N", help="per trial (%(default)s)")
     add("--batch-size", type=int, metavar="N", help="windows in a batch (128 on a GPU, 16 on a CPU)")
@@ -42,12 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "take a hyperparameter from these values only, for example hidden=72,144"
     add("--narrow", nargs="+", type=choices, default=[], metavar="NAME=V[,V]", help=text)
     add("--seed", type=int, default=_DEFAULTS.seed, metavar="N", help="of search and training (%(default)s)")
-    add(
-        "--precision",
-        choices=("auto", "bf16", "fp32"),
-        default="auto",
-        help="auto: bf16 where the device has units for it",
-    )
+    text = "auto: bf16 where the device has units for it (%(default)s)"
+    add("--precision", choices=PRECISIONS, default=_DEFAULTS.precision, help=text)
     add("--gpus-per-trial", type=float, metavar="F", help="may be a fraction (1 where there is a GPU, else 0)")
     add("--cpus-per-trial", type=int, default=_DEFAULTS.cpus_per_trial, metavar="N", help="threads (%(default)s)")
     add_shards(parser)

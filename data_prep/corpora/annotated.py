@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.annotations import read_labels
 from data_prep.audio import mix_blocks, read_blocks
-from data_prep.classes import VOCABULARIES, class_map, kits, to_classes
+from data_prep.classes import VOCABULARIES, WORDS, class_map, kits, to_classes
 from data_prep.corpora.track import Annotated, Heard
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
@@ -47,11 +47,20 @@ class Annotation:
             known = ", ".join(list(by_label)[:SHOWN_LABELS])
             raise Refused(
                 f"{self.path} has {unknown.total()} of {len(labels.labels)} labels outside the {self.vocabulary} "
-                f"vocabulary: {listed}; expected {known}: correct the labels or extend the class map"
+                f"vocabulary: {listed}; expected {known}: {self._advice}"
             )
         kept = indices >= 0
         onsets = Onsets.of(labels.times_s[kept], indices[kept], labels.velocities[kept])
         return Annotated(onsets, len(labels.labels), unknown, self._left_out(labels.labels))
+
+    @property
+    def _advice(self) -> str:
+        """What to do about unknown labels."""
+        if self.mapping is not None:
+            return "correct the labels or add them to the mapping"
+        if self.vocabulary == WORDS:
+            return "correct the labels or say what they mean with --mapping FILE"
+        return "correct the labels or extend the class map"
 
     def _left_out(self, labels: Sequence[str]) -> Counter[str]:
         """What the kit plays where a label is no single hit."""

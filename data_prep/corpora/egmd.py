@@ -31,13 +31,14 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
             raise Refused(f"{path} line {line} has the split {row['split']!r}, none of {known}; {ADVICE}")
         if not 0 < seconds < math.inf:
             raise Refused(f"{path} line {line} has the duration {row['duration']!r}, no seconds above 0; {ADVICE}")
-        for name in (audio, midi):
-            if not inside(name):
-                raise Refused(f"{path} line {line} names {name!r}, which leads out of {source}; {ADVICE}")
-        if line_of.setdefault(audio, line) != line:
-            raise Refused(f"{path} line {line} lists {audio!r} again, as line {line_of[audio]} does; {ADVICE}")
+        for file in (audio, midi):
+            if not inside(file):
+                raise Refused(f"{path} line {line} names {file!r}, which leads out of {source}; {ADVICE}")
+        name = audio.removesuffix(".wav")
+        if line_of.setdefault(name, line) != line:
+            raise Refused(f"{path} line {line} lists {audio!r} again, as line {line_of[name]} does; {ADVICE}")
         recording = AnnotatedAudio((source / audio,), (Annotation(source / midi, "roland"),), options.classes)
-        yield Track(audio.removesuffix(".wav"), row["split"], row["id"], recording, seconds)
+        yield Track(name, row["split"], row["id"], recording, seconds)
 
 
 SOURCE = CorpusSource(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.corpora.annotated import AnnotatedAudio, Annotation, Unusable
-from data_prep.corpora.slakh_metadata import read_metadata
+from data_prep.corpora.slakh_metadata import Stem, read_metadata
 from data_prep.corpora.track import CorpusSource, PrepOptions, Recording, Track
 from data_prep.manifest import SPLITS
 from data_prep.refused import Refused
@@ -32,7 +32,10 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
             f"{source} is not Slakh2100-redux: it has no train/, validation/ or test/ with folders like Track00001; "
             "give the folder that holds them"
         )
+    split_of: dict[str, str] = {}
     for split, folder in folders:
+        if split_of.setdefault(folder.name, split) != split:
+            raise Refused(f"{folder} stands in {split_of[folder.name]}, too; expected a track in one split: remove one")
         try:
             metadata = read_metadata(folder / METADATA)
             recording: Recording = _recording(folder, metadata.drums, options)
@@ -42,7 +45,7 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
         yield Track(folder.name, split, song, recording)
 
 
-def _recording(folder: Path, drums: tuple, options: PrepOptions) -> AnnotatedAudio:
+def _recording(folder: Path, drums: tuple[Stem, ...], options: PrepOptions) -> AnnotatedAudio:
     """The mix and the MIDI files of its drums; Refused where there are none."""
     if not drums:
         raise Refused(f"{folder} has no stem with `is_drum: true` in its {METADATA}; nothing to learn from, left out")

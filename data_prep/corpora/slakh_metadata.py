@@ -53,10 +53,10 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _truth(path: Path, name: str, stem: dict[str, Any], key: str, default: bool | None) -> bool:
-    value = {"true": True, "false": False}.get(str(stem.get(key, default)).lower())
-    if value is None:
-        raise Refused(f"{path} says {key}: {str(stem.get(key))[:40]} of stem {name[:40]}, not true or false; {ADVICE}")
-    return value
+    said = str(stem.get(key, default)).lower()
+    if said not in ("true", "false"):
+        raise Refused(f"{path} says {key}: {said[:40]!r} of stem {name[:40]!r}, not true or false; {ADVICE}")
+    return said == "true"
 
 
 def _tree(events: Iterator[Any], path: Path) -> Any:

@@ -5,6 +5,8 @@ import time
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from miniature import GENERAL_MIDI, POP_KIT, hits, slakh_stem, write_midi, write_slakh, write_slakh_track
 
 from data_prep.classes import VOCABULARIES, class_map, kits
@@ -117,6 +119,13 @@ def test_one_song_in_two_splits_is_refused(tmp_path):
         plan("slakh", tmp_path, ONE)
 
 
+def test_one_track_in_two_splits_is_refused(tmp_path):
+    track = track_of(tmp_path, {})
+    (tmp_path / "test" / track.name).mkdir(parents=True)
+    with pytest.raises(Refused, match="Track00001 stands in train, too; expected a track in one split"):
+        list(CORPORA["slakh"].tracks(tmp_path, ONE))
+
+
 NESTED = 20_000
 BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
 
@@ -129,8 +138,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("a
         (b"stems: {S00: drums}\n", "has no `stems`"),
         (b"[1, 2]\n", "has no `stems`"),
         (b"just words\n", "has no `stems`"),
-        (b"stems: {S00: {plugin_name: x}}\n", "says is_drum: None of stem S00, not true or false"),
-        (b"stems: {S00: {is_drum: perhaps}}\n", "says is_drum: perhaps of stem S00, not true or false"),
+        (b"stems: {S00: {plugin_name: x}}\n", "says is_drum: 'none' of stem 'S00', not true or false"),
+        (b"stems: {S00: {is_drum: perhaps}}\n", "says is_drum: 'perhaps' of stem 'S00', not true or false"),
         (b"stems: {'../../../etc/x': {is_drum: true}}\n", "names a stem '../../../etc/x'"),
         (b"stems: {[a]: {is_drum: true}}\n", "has a key that is no word"),
         (b"stems: [}\n", "is no YAML"),
@@ -155,6 +164,29 @@ def test_damaged_metadata_lose_the_track_with_one_sentence(tmp_path, content, re
     assert time.process_time() - began < 2
     assert said.startswith(f"{track / 'metadata.yaml'} {reason}")
     assert said.endswith("expected the metadata of a Slakh track, as published: restore it")
+    assert "\n" not in said
+
+
+VALID = yaml.safe_dump({"UUID": "ab", "stems": {"S00": slakh_stem(True, "funk_kit.nkm")}}, default_flow_style=False)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text("[]{}:,-?&*!|>'\"%@` \n\tabtruefals", max_size=200).map(str.encode),
+        st.tuples(st.integers(0, len(VALID)), st.binary(max_size=3), st.integers(0, 9)).map(
+            lambda change: VALID.encode()[: change[0]] + change[1] + VALID.encode()[change[0] + change[2] :]
+        ),
+    )
+)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused(tmp_path, content):
+    (tmp_path / "metadata.yaml").write_bytes(content)
+    said = ""
+    try:
+        assert isinstance(read_metadata(tmp_path / "metadata.yaml").drums, tuple)
+    except Refused as refused:
+        said = str(refused)
     assert "\n" not in said
 
 

@@ -239,6 +239,26 @@ def test_a_compressed_file_that_breaks_off_gives_what_it_has(copied, tmp_path):
     assert all(f"breaks off after {there} elements" in entry["reason"] for entry in manifest.refused)
 
 
+def test_a_flipped_bit_ends_a_split_there(copied, tmp_path):
+    """TensorFlow finds no way past a damaged record."""
+    (path,) = (copied / "adtof_yt_train").glob("*/*/*.snapshot")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 + 5_000] ^= 1
+    path.write_bytes(content)
+    manifest = prepare("adtof_yt", source=copied, shards=tmp_path / "shards", options=PrepOptions(workers=1))
+    assert manifest.splits["train"].windows == COUNTS["train"] // 2
+    assert "breaks off after 10 elements (" in manifest.refused[0]["reason"]
+
+
+def test_a_save_that_does_not_say_its_count_is_counted(copied):
+    metadata = copied / "adtof_yt_train" / "snapshot.metadata"
+    content, count = metadata.read_bytes(), b"\x30" + bytes([COUNTS["train"]])  # field 6 of the message
+    assert content.count(count) == 1
+    metadata.write_bytes(content.replace(count, b""))
+    tracks = list(adtof_yt.tracks(copied, PrepOptions()))
+    assert len(tracks) == sum(COUNTS.values())
+
+
 def test_without_tensorflow_the_extra_is_named(source, tmp_path, monkeypatch, capsys):
     from data_prep import saved_datasets
 

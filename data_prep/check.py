@@ -14,7 +14,7 @@ from data_prep.audio import SAMPLE_RATE_HZ, AudioFacts, probe
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import PrepOptions, Track
 from data_prep.framing import check_ends, no_onset
-from data_prep.job import MAX_UNKNOWN_SHARE, Progress, missing_tracks, plan, prepared_name
+from data_prep.job import Progress, missing_tracks, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
 from data_prep.spectrogram import frame_count
@@ -62,6 +62,7 @@ class Report:
     classes: tuple[str, ...]
     splits: dict[str, SplitCheck]
     formats: Counter[str] = field(default_factory=Counter)
+    unknown_share: float = 1.0  # of the labels that may be unknown
     labels: int = 0
     unknown_labels: Counter[str] = field(default_factory=Counter)
     missing: dict[str, int] = field(default_factory=dict)
@@ -71,8 +72,8 @@ class Report:
     def serious(self) -> Counter[str]:
         """Findings that the corpus should not have, with counts."""
         found = Counter(finding.kind for finding in self.findings if finding.kind in SERIOUS)
-        if self.unknown_labels.total() > MAX_UNKNOWN_SHARE * self.labels:
-            found[f"more than {MAX_UNKNOWN_SHARE:.0%} unknown labels"] = 1
+        if self.unknown_labels.total() > self.unknown_share * self.labels:
+            found[f"more than {self.unknown_share:.1%} unknown labels"] = 1
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def check(
         classes,
         {split: SplitCheck() for split in SPLITS},
         missing=missing_tracks(described, tracks),
+        unknown_share=options.unknown_labels,
     )
     batches = [tuple(tracks[first : first + TRACKS_AT_ONCE]) for first in range(0, len(tracks), TRACKS_AT_ONCE)]
     checked: list[CheckedTrack] = []

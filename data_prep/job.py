@@ -28,7 +28,6 @@ from data_prep.workers import run_on_workers
 
 Progress = Callable[[int, int, str], None]  # tracks done, tracks in all, what was just done
 
-MAX_UNKNOWN_SHARE = 0.01  # of a corpus's labels
 PACKAGES = ("mirtune", "numpy", "scipy", "soundfile", "pyarrow", "torchaudio", "mido", "partitura")
 
 
@@ -105,13 +104,14 @@ def missing_tracks(described: CorpusSource, tracks: Iterable[Track]) -> dict[str
     }
 
 
-def check_labels(what: str, labels: int, unknown: Counter[str]) -> None:
-    """Refused where more than 1 % of a corpus's labels are unknown."""
-    if unknown.total() > MAX_UNKNOWN_SHARE * labels:
+def check_labels(what: str, labels: int, unknown: Counter[str], most: float) -> None:
+    """Refused where more than a share of a corpus's labels are unknown."""
+    if unknown.total() > most * labels:
         listed = ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10))
         raise Refused(
             f"{unknown.total()} of the {labels} labels of {what} ({unknown.total() / labels:.1%}) are not in its class "
-            f"map; at most {MAX_UNKNOWN_SHARE:.0%} may be: {listed}; correct the annotations or extend the class map"
+            f"map; at most {most:.1%} may be: {listed}; correct the annotations, extend the class map or, to leave "
+            "them out, give a higher --unknown-labels: finished shards are kept"
         )
 
 
@@ -126,7 +126,7 @@ def finish(
         raise Refused(f"no track of corpus {name!r} could be prepared; the first reason: {refused[0]['reason']}")
     counts = {of: reduce(Counter.__add__, (Counter(record[of]) for record in records)) for of in ("notes", "unknown")}
     labels = sum(record["labels"] for record in records)
-    check_labels(f"corpus {name!r}", labels, counts["unknown"])
+    check_labels(f"corpus {name!r}", labels, counts["unknown"], options.unknown_labels)
     remove_strays(parts)
     for of in TABLES:
         merge_tables(parts, of, folder / f"{of}.parquet")

@@ -133,12 +133,13 @@ class Manifest:
 
 def _fitted(value: Any, kind: Any, name: str) -> Any:
     """A JSON value as the type that a field has; ValueError where it is of another."""
-    whole, parts = get_origin(kind) or kind, get_args(kind)
+    whole: Any = get_origin(kind) or kind
+    parts = get_args(kind)
     if is_dataclass(whole):
         fitting, hints = _fitted(value, dict[str, Any], name), get_type_hints(whole)
         if set(fitting) != set(hints):
             raise ValueError(f"{name} has the keys {', '.join(sorted(fitting))[:200]}")
-        return whole(**{key: _fitted(fitting[key], hint, f"{name}.{key}") for key, hint in hints.items()})
+        return kind(**{key: _fitted(fitting[key], hint, f"{name}.{key}") for key, hint in hints.items()})
     if whole is Any:
         return value
     if whole is tuple and isinstance(value, list):

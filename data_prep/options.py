@@ -9,7 +9,7 @@ from data_prep.corpora import CORPORA, CorpusSource, PrepOptions
 from data_prep.manifest import Manifest
 from data_prep.refused import Refused
 
-OF_ALL_CORPORA = ("classes", "name", "seed", "workers")
+OF_ALL_CORPORA = ("classes", "name", "seed", "workers", "unknown_labels")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -56,7 +56,7 @@ def with_whole_paths(options: PrepOptions) -> PrepOptions:
 
 def heeded_options(described: CorpusSource, options: PrepOptions) -> dict[str, Any]:
     """What the manifest says of the options: those that shape what is prepared, as JSON."""
-    values = {name: getattr(options, name) for name in ("classes", "seed", *described.heeds)}
+    values = {name: getattr(options, name) for name in ("classes", "seed", "unknown_labels", *described.heeds)}
     return {
         name: [str(path) for path in value]
         if isinstance(value, tuple)

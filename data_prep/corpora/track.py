@@ -84,7 +84,8 @@ class PrepOptions:
     """What a user may choose about a preparation.
 
     classes: 3, 5 or 8 drum classes. name: of the prepared corpus (None: the corpus's own, with -3 or -8 for other than
-    5 classes). seed: of whatever is drawn. workers: processes (None: one a processor, on Ray).
+    5 classes). seed: of whatever is drawn. workers: processes (None: one a processor, on Ray). unknown_labels: the
+    share of the corpus's labels that the class map may not know.
 
     Of some corpora only: kits: folders of drum kits to render with (empty: the ones that come with mirtune).
     accompaniment: folder of General MIDI files to mix under rendered drums (None: generated bass and chords). hours:
@@ -97,6 +98,7 @@ class PrepOptions:
     name: str | None = None
     seed: int = 0
     workers: int | None = None
+    unknown_labels: float = 0.01
     kits: tuple[Path, ...] = ()
     accompaniment: Path | None = None
     hours: float | None = None

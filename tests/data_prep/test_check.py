@@ -112,7 +112,7 @@ def test_a_foreign_vocabulary_is_serious(source):
         annotation_of(source, name).write_text("".join(f"{0.5 + i / 10} KD\n" for i in range(60)) + "0.4 bd\n7 sd\n")
     report = check("mdb", source=source, options=ONE)
     assert report.unknown_labels == {"bd": 3, "sd": 3}
-    assert report.serious == {"more than 1% unknown labels": 1}
+    assert report.serious == {"more than 1.0% unknown labels": 1}
 
 
 def test_the_command_reports_and_writes_nothing(source, tmp_path, monkeypatch, capsys):

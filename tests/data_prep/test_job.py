@@ -269,3 +269,23 @@ def test_every_corpus_refuses_an_empty_folder_or_needs_none(name, tmp_path):
         framed = frame_track(tracks[0], 5)
         assert framed.targets.any()
         json.dumps(framed.row)
+
+
+def test_unknown_labels_are_listed_and_refused_above_a_share_of_all(source, tmp_path):
+    _, labels = drum_hits(0)
+    for name in ("Punk", "Disco", "Gospel"):
+        lines = "".join(f"{time_s} KD\n" for time_s, _ in labels)
+        annotation_of(source, name).write_text(f"{lines}8.2 bd\n8.3 bd\n8.4 hh\n")
+    said = (
+        r"9 of the \d+ labels of corpus 'mdb' \(2\.\d%\) are not in its class map; at most 1\.0% may be: bd \(6\), hh"
+    )
+    with pytest.raises(Refused, match=said):
+        prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
+    with pytest.raises(Refused, match="not prepared"):
+        Corpus.open(tmp_path / "s" / "mdb")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "s" / "mdb").glob("*.arrow")}
+    allowed = PrepOptions(workers=1, unknown_labels=0.03)
+    manifest = prepare("mdb", source=source, shards=tmp_path / "s", options=allowed)
+    assert manifest.unknown_labels == {"bd": 6, "hh": 3}
+    assert not manifest.refused
+    assert {path: path.stat().st_mtime_ns for path in written} == written  # nothing is done twice

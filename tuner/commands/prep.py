@@ -29,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="of the prepared corpus (CORPUS; CORPUS-3 for 3 classes)")
     parser.add_argument("--classes", type=int, default=5, metavar="N", help="3, 5 or 8 classes (%(default)s)")
     parser.add_argument("--check", action="store_true", help="read everything, report what is wrong, and write nothing")
+    parser.add_argument(
+        "--unknown-labels", type=float, default=0.01, metavar="SHARE",
+        help="labels that the class map may not know, of all (%(default)g)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of whatever is drawn (%(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one a processor)")
     add_json(parser)
@@ -83,11 +87,14 @@ def options(arguments: argparse.Namespace) -> "PrepOptions":
         raise Refused(f"--workers {arguments.workers}: expected 1 or more, or no --workers for one a processor")
     if not -60 <= arguments.accompaniment_gain_db <= 60:
         raise Refused(f"--accompaniment-gain-db {arguments.accompaniment_gain_db:g}: expected -60 to 60 dB")
+    if not 0 <= arguments.unknown_labels <= 1:
+        raise Refused(f"--unknown-labels {arguments.unknown_labels:g}: expected a share from 0 to 1, as in 0.01")
     return PrepOptions(
         classes=arguments.classes,
         name=arguments.name,
         seed=arguments.seed,
         workers=arguments.workers,
+        unknown_labels=arguments.unknown_labels,
         kits=tuple(arguments.kits),
         accompaniment=arguments.accompaniment,
         hours=arguments.hours,

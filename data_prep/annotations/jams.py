@@ -10,10 +10,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from data_prep.annotations.labels import MAX_TEXT_BYTES, Labels, is_time, without_fraction
+from data_prep.annotations.labels import Labels, is_time, without_fraction
 from data_prep.bounded import read_bounded
 from data_prep.refused import Refused
 
+MAX_JSON_BYTES = 8 * 2**20  # a hundred thousand observations; parsed, eight times as much or more
 # in order of preference; a namespace of one's own counts where its name has the first word in it, as drum_onset has
 NAMESPACES = ("drum", "note_midi", "onset", "tag_open", "segment_open")
 EXPECTED = f"expected a JAMS file with labelled onsets in one of {', '.join(NAMESPACES)}"
@@ -26,7 +27,7 @@ def read_jams(path: Path) -> Labels:
     observation has no time.
     """
     try:
-        document = json.loads(read_bounded(path, MAX_TEXT_BYTES, "annotation", f"{EXPECTED}: restore it"))
+        document = json.loads(read_bounded(path, MAX_JSON_BYTES, "annotation", f"{EXPECTED}: restore it"))
     except RecursionError as error:
         raise Refused(f"{path} is nested too deep; {EXPECTED}: restore it") from error
     except Refused:
@@ -57,7 +58,7 @@ def _chosen(path: Path, annotations: list[Any]) -> tuple[int, list[Any], list[An
             ranked.append((not columns[1], rank, number, columns))
     if not ranked:
         found = ", ".join(dict.fromkeys(str(of.get("namespace")) for of in annotations if isinstance(of, dict)))
-        raise Refused(f"{path} has annotations in {found[:200] or 'no namespace'}; {EXPECTED}: add one")
+        raise Refused(f"{path} has annotations in the namespaces {found[:200]!r}; {EXPECTED}: add one")
     _, _, number, columns = min(ranked, key=lambda of: of[:3])
     return number, *columns
 

@@ -84,19 +84,22 @@ def _positions(score: PlainScore) -> tuple[np.ndarray, np.ndarray, np.ndarray, l
     try:
         parts = partitura.load_musicxml(io.BytesIO(score.document), quiet=True).parts
     except Exception as error:  # partitura raises many kinds
-        raise BrokenScoreError(f"partitura fails with {type(error).__name__}: {str(error)[:100]}") from error
+        raise BrokenScoreError(f"partitura fails with {type(error).__name__}: {str(error)[:100]!r}") from error
     measures = np.array([hit.measure for hit in score.hits], np.int64)
-    offsets, lengths = np.zeros(len(score.hits)), np.zeros(len(score.marks))
+    events = np.array([hit.event for hit in score.hits], np.int64)
+    positions, lengths = np.zeros(score.struck), np.zeros(len(score.marks))  # of events in, and of, their measures
+    measure_of = np.zeros(score.struck, np.int64)
+    measure_of[events] = measures
     tempos: list[tuple[int, float, float]] = []
     for part in parts:
         bars = sorted(part.iter_all(Measure), key=lambda bar: bar.number)
         begins = part.quarter_map([bar.start.t for bar in bars])
         lengths[: len(bars)] = np.maximum(lengths[: len(bars)], part.quarter_map([bar.end.t for bar in bars]) - begins)
         notes = [note for note in part.iter_all(Rest) if note.id]
-        hits = np.array([int(note.id[1:]) for note in notes], np.int64)
-        offsets[hits] = part.quarter_map([note.start.t for note in notes]) - begins[measures[hits]]
-        for tempo in part.iter_all(Tempo):
-            position = float(part.quarter_map(tempo.start.t))
+        struck = np.array([int(note.id[1:]) for note in notes], np.int64)
+        positions[struck] = part.quarter_map([note.start.t for note in notes]) - begins[measure_of[struck]]
+        marks = list(part.iter_all(Tempo))
+        for tempo, position in zip(marks, part.quarter_map([mark.start.t for mark in marks]).tolist(), strict=True):
             measure = max(int(np.searchsorted(begins, position, side="right")) - 1, 0)
             tempos.append((measure, position - begins[measure], tempo.bpm))
-    return measures, offsets, lengths, tempos
+    return measures, positions[events], lengths, tempos

@@ -13,7 +13,9 @@ from data_prep.annotations.staff import staff_label
 
 DRUM_CHANNEL = 10
 FORTE = 90  # MusicXML gives loudness in percent of it
-MAX_EVENTS = 60_000  # two hours of sixteenths; partitura takes 0.2 ms for each
+MAX_EVENTS = (
+    20_000  # forty minutes of sixteenths; partitura takes seconds for them, and minutes for three times as many
+)
 MAX_DURATION = 1_000_000_000
 MAX_TEMPO = 10_000.0
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -26,9 +28,10 @@ class BrokenScoreError(ValueError):
 
 @dataclass(frozen=True)
 class Hit:
-    """A struck note: the index of its measure, its label, and its velocity in 0..1, NaN where unknown."""
+    """A struck note: indices of its measure and of its event, its label, its velocity in 0..1, NaN where unknown."""
 
     measure: int
+    event: int
     label: str
     velocity: float
 
@@ -37,13 +40,14 @@ class Hit:
 class PlainScore:
     """A score without all that says nothing about time.
 
-    document: MusicXML in which everything with a length is a rest, and the one with the id `h7` is the eighth of the
-    hits; marks: of each measure; events: what the document holds, in all.
+    document: MusicXML in which everything with a length is a rest; the one with the id `e7` is the eighth event at
+    which something is struck; marks: of each measure; struck: how many such events; events: all that it holds.
     """
 
     document: bytes = b""
     hits: list[Hit] = field(default_factory=list)
     marks: list[Marks] = field(default_factory=list)
+    struck: int = 0
     events: int = 0
 
 
@@ -114,6 +118,8 @@ def _tempo(element: Element) -> float | None:
 
 def _read_marks(measures: list[Element], marks: list[Marks]) -> None:
     """Add what a part says about where to go on."""
+    if len(measures) > MAX_EVENTS:
+        raise BrokenScoreError(f"it has more than {MAX_EVENTS:,} measures")
     marks += [Marks() for _ in range(len(measures) - len(marks))]
     open_endings: dict[int, frozenset[int]] = {}
     for position, measure in enumerate(measures):
@@ -159,7 +165,7 @@ class _Part:
         """Copy what has a length or sets a tempo."""
         for position, measure in enumerate(measures):
             into = SubElement(plain, "measure", number=str(position + 1))
-            before = 0  # the length of the note that the next may share its onset with
+            last: Element | None = None  # the rest that stands for the note before, whose onset a chord shares
             for element in measure:
                 tempo = _tempo(element)
                 if tempo is not None:
@@ -170,19 +176,21 @@ class _Part:
                 elif element.tag in ("backup", "forward"):
                     SubElement(SubElement(into, element.tag), "duration").text = str(_whole(element, "duration"))
                 elif element.tag == "note":
-                    in_chord = element.find("chord") is not None
-                    if in_chord and before:
-                        SubElement(SubElement(into, "backup"), "duration").text = str(before)
-                    if not in_chord:
-                        before = 0 if element.find("grace") is not None else _whole(element, "duration")
-                    label = self._label(element) if self.is_drums else None
-                    _rest(into, before, None if label is None else f"h{len(self.score.hits)}")
-                    if label is not None:
-                        velocity = number(element.get("dynamics", "").strip()) / 100 * FORTE / MAX_VELOCITY
-                        self.score.hits.append(Hit(position, label, float(np.clip(velocity, 0, 1))))
+                    if last is None or element.find("chord") is None:
+                        last = _rest(into, 0 if element.find("grace") is not None else _whole(element, "duration"))
+                    if self.is_drums and (label := self._label(element)) is not None:
+                        self._strike(position, last, label, element)
             self.score.events += 1 + len(into)
             if self.score.events > MAX_EVENTS:
                 raise BrokenScoreError(f"it has more than {MAX_EVENTS:,} notes")
+
+    def _strike(self, measure: int, rest: Element, label: str, note: Element) -> None:
+        """Add a hit where a rest of the plain document begins."""
+        if "id" not in rest.attrib:
+            rest.set("id", f"e{self.score.struck}")
+            self.score.struck += 1
+        velocity = number(note.get("dynamics", "").strip()) / 100 * FORTE / MAX_VELOCITY
+        self.score.hits.append(Hit(measure, int(rest.attrib["id"][1:]), label, float(np.clip(velocity, 0, 1))))
 
     def _attributes(self, attributes: Element, into: Element) -> None:
         """Copy divisions; refuse a staff that leaves notes to the player."""
@@ -220,11 +228,12 @@ class _Part:
         return str(int(key))
 
 
-def _rest(into: Element, duration: int, name: str | None = None) -> None:
+def _rest(into: Element, duration: int) -> Element:
     """Add something of this length."""
-    note = SubElement(into, "note", {} if name is None else {"id": name})
+    note = SubElement(into, "note")
     SubElement(note, "rest")
     SubElement(note, "duration").text = str(duration)
+    return note
 
 
 def _whole(element: Element, tag: str) -> int:

@@ -5,6 +5,7 @@ Blanks, tabs or commas stand between the words; what follows the label is not re
 """
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,9 @@ def text_lines(path: Path, expected: str = EXPECTED, what: str = "annotation") -
     has lines of over 4096 bytes.
     """
     content = read_bounded(path, MAX_TEXT_BYTES, what, f"{expected}: restore it")
-    for line_number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
+    content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for line_number, ended in enumerate(io.BytesIO(content), start=1):  # one line in memory at a time
+        line = ended.removesuffix(b"\n")
         if len(line) > MAX_LINE_BYTES:
             raise Refused(f"{path} line {line_number} is longer than {MAX_LINE_BYTES} bytes; {expected}: restore it")
         try:

@@ -73,7 +73,7 @@ def unzipped(content: bytes, path: Path, expected: str) -> bytes:
     except Refused:
         raise
     except Exception as error:  # zipfile raises many kinds on broken bytes
-        raise Refused(f"{path} cannot be unpacked ({str(error)[:100]}); {expected}: export it again") from error
+        raise Refused(f"{path} cannot be unpacked ({str(error)[:100]!r}); {expected}: export it again") from error
 
 
 def _entry(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -55,6 +55,8 @@ def test_which_annotation(tmp_path):
         (annotation("onset", (1, True)),),
         (annotation("onset", (1, {"label": "KD"})),),
         ({"namespace": "onset"},),
+        ({"namespace": "\ud800"},),  # found by fuzzing: the sentence could not be printed
+        ({"namespace": "a\nb"},),
         ({"namespace": ["onset"], "data": []},),
         ({"namespace": "onset", "data": [1]},),
         ({"namespace": "onset", "data": {"time": [1], "value": []}},),
@@ -63,7 +65,7 @@ def test_which_annotation(tmp_path):
 )
 def test_nothing_to_read(tmp_path, annotations):
     with pytest.raises(
-        Refused, match=r"a\.jams has annotations in .*; expected a JAMS file with labelled onsets in one"
+        Refused, match=r"a\.jams has annotations in the namespaces .*; expected a JAMS file with labelled"
     ):
         read(tmp_path, *annotations)
 

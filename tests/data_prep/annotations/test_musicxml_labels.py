@@ -141,6 +141,16 @@ def test_tempo_marks(tmp_path):
     assert read(tmp_path, score(part(alone, note()))).times_s.tolist() == [3]
 
 
+def test_a_mark_within_a_chord(tmp_path):
+    chord = note("F4", 2) + sound(tempo="60") + note("G5", 2, "x", before="<chord/>") + note()
+    assert read(tmp_path, score(part(chord))).times_s.tolist() == [0, 0, 1]
+
+
+def test_marks_in_a_score_without_length(tmp_path):
+    """Found by fuzzing: partitura's clock fails on single times there."""
+    assert read(tmp_path, score(part(sound(tempo="90") + note(duration=0)))).times_s.tolist() == [0]
+
+
 def test_divisions(tmp_path):
     change = "<attributes><divisions>4</divisions></attributes>"
     labels = read(tmp_path, score(part(note() + change + note(duration=2) + note(duration=2), note("F4"), divisions=2)))

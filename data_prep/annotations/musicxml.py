@@ -3,7 +3,8 @@
 Drums are the parts that have unpitched notes or play on MIDI channel 10. A hit is labelled with the General MIDI pitch
 of the instrument it names (`midi-unpitched`, which counts from 1), else with what stands in its place on the staff
 (``staff.py``); on channel 10 a pitched note is its pitch. A tied continuation is no hit, cue notes are silent, and a
-grace note falls on the time of the note it leads to: a score does not say how far before.
+grace note falls on the time of the note it leads to: a score does not say how far before. Swing is read as straight,
+and a roll written as one note is one hit.
 
 Seconds follow every tempo mark, 120 quarters a minute before the first one; marks count from where they stand in the
 score also when a repeat comes back to them. Repeats, endings and leaps are played (``playing_order.py``).
@@ -14,7 +15,10 @@ broken slurs and tuplets that say nothing about onsets.
 """
 
 import io
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 
@@ -78,7 +82,7 @@ def _positions(score: PlainScore) -> tuple[np.ndarray, np.ndarray, np.ndarray, l
 
     A tempo mark is a measure, an offset and quarters a minute.
     """
-    import partitura  # here, as it takes two seconds to load
+    partitura = _partitura()
     from partitura.score import Measure, Rest, Tempo
 
     try:
@@ -103,3 +107,16 @@ def _positions(score: PlainScore) -> tuple[np.ndarray, np.ndarray, np.ndarray, l
             measure = max(int(np.searchsorted(begins, position, side="right")) - 1, 0)
             tempos.append((measure, position - begins[measure], tempo.bpm))
     return measures, positions[events], lengths, tempos
+
+
+def _partitura() -> ModuleType:
+    """partitura, loaded late as it takes two seconds, and without fluidsynth, for which it downloads a sound font."""
+    if "partitura" not in sys.modules and "fluidsynth" not in sys.modules:
+        cast("dict[str, Any]", sys.modules)["fluidsynth"] = None  # an import of it fails, as where it is not installed
+        try:
+            import partitura
+        finally:
+            del sys.modules["fluidsynth"]
+    import partitura
+
+    return partitura

@@ -1,6 +1,7 @@
 """Scores made in the test: labels, times, what is played how often, and every refusal."""
 
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -342,8 +343,15 @@ def test_nothing_to_hear(tmp_path):
     assert len(read(tmp_path, score(part(""), instruments=channel))) == 0
 
 
-def test_partitura_is_loaded_late_and_alone():
-    """It takes two seconds, and would ask the network for a sound font next to pyfluidsynth."""
-    code = "import sys, data_prep.annotations; assert 'partitura' not in sys.modules; print('late')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout == "late\n", done.stderr
+def test_partitura_is_loaded_late_and_without_fluidsynth(tmp_path):
+    """It takes two seconds, and next to pyfluidsynth it would download a sound font."""
+    (tmp_path / "fluidsynth.py").write_text("print('fluidsynth'); Synth = object")
+    (tmp_path / "a.xml").write_text(score(part(note())))
+    code = (
+        "import sys, pathlib, data_prep.annotations as annotations; print('partitura' in sys.modules)\n"
+        f"print(annotations.read_labels(pathlib.Path({str(tmp_path / 'a.xml')!r})).labels)\n"
+        "import fluidsynth"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "False\n('38',)\nfluidsynth\n", done.stderr

@@ -155,7 +155,7 @@ def _track_again(corpus: Corpus, row: Any, source: Path | None) -> tuple[Track, 
 
 
 def _prepare(corpus: Corpus) -> str:
-    return f"mirtune prep {corpus.manifest.adapter} --shards {corpus.folder.parent}"
+    return f"{corpus.manifest.command} --shards {corpus.folder.parent}"
 
 
 def _no_audio(corpus: Corpus) -> Refused:

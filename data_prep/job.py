@@ -19,9 +19,9 @@ from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
 from data_prep.files import checksum
 from data_prep.manifest import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
-from data_prep.options import check_options, heeded_options, prepared_name, with_whole_paths
+from data_prep.options import check_options, command, heeded_options, prepared_name, with_whole_paths
 from data_prep.parts import CONDITION, TABLES, Part, merge_tables, plan_parts, tracks_of
-from data_prep.refused import Refused
+from data_prep.refused import Refused, check_known
 from data_prep.spectrogram import BANDS, FEATURES, FRAMES_PER_S
 from data_prep.versions import version_of
 from data_prep.workers import run_on_workers
@@ -39,8 +39,7 @@ def plan(
     Raises Refused on an unknown corpus, options that mean nothing to it, a missing source folder, a corpus without
     tracks, or performances that cross splits.
     """
-    if corpus not in CORPORA:
-        raise Refused(f"unknown corpus {corpus!r}; choose from {', '.join(sorted(CORPORA))}")
+    check_known("corpus", corpus, sorted(CORPORA))
     described = CORPORA[corpus]
     check_options(described, source, options)
     source = source.resolve() if source else None  # workers may stand in another folder
@@ -152,6 +151,7 @@ def finish(
         files={part.shard.name: of["checksums"][part.shard.name] for part, of in zip(parts, records, strict=True)}
         | {f"{of}.parquet": checksum(folder / f"{of}.parquet") for of in TABLES},
         source=str(source or ""),
+        command=command(described, source, options),
         refused=refused,
         notes=dict(sorted(counts["notes"].items())),
         labels=labels,

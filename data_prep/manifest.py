@@ -85,6 +85,7 @@ class Manifest:
     splits: dict[str, SplitSummary]
     files: dict[str, str]  # name -> SHA-256
     source: str = ""  # the folder it was read from
+    command: str = "mirtune prep"  # that prepared it, without --shards
     refused: tuple[dict[str, str], ...] = ()  # tracks that could not be used, and why
     notes: dict[str, int] = field(default_factory=dict)  # what was left out of used tracks, with counts
     labels: int = 0  # read in all used tracks
@@ -96,8 +97,12 @@ class Manifest:
     @property
     def checksum(self) -> str:
         """SHA-256 of everything but how long it took and where it lay: the same for the same data and code."""
-        content = {key: value for key, value in asdict(self).items() if key not in ("timing", "source")}
+        content = {key: value for key, value in asdict(self).items() if key not in ("timing", "source", "command")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def again(self, folder: Path) -> str:
+        """What to do where a file in ``folder``, the corpus's, is damaged."""
+        return f"run `{self.command} --shards {folder.parent}` again: it redoes what is damaged"
 
     def save(self, folder: Path) -> None:
         """Write manifest.json, atomically."""
@@ -112,7 +117,7 @@ class Manifest:
                 f"corpus {folder.name!r} is not prepared: there is no {path}; run `mirtune prep {folder.name} --shards "
                 f"{folder.parent}` first"
             )
-        damaged = f"{path} is damaged ({{}}); delete {folder} and run `mirtune prep {folder.name}` again"
+        damaged = f"{path} is damaged ({{}}); run `mirtune prep` for {folder.name} again"
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise Refused(damaged.format(f"{path.stat().st_size:,} bytes, more than {MAX_MANIFEST_BYTES:,}"))
         try:

@@ -1,6 +1,7 @@
 """What a user may ask of a preparation: checked, named, and kept in the manifest so that it can be done again."""
 
 import re
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,20 @@ def heeded_options(described: CorpusSource, options: PrepOptions) -> dict[str, A
         else value
         for name, value in values.items()
     }
+
+
+def command(described: CorpusSource, source: Path | None, options: PrepOptions) -> str:
+    """What a user types to have it prepared so, without --shards."""
+    words = ["mirtune", "prep", described.name, *([] if source is None else ["--source", str(source)])]
+    for field in fields(options):
+        value, flag = getattr(options, field.name), f"--{field.name.replace('_', '-')}"
+        if value == field.default or field.name == "workers":
+            continue
+        if isinstance(value, bool):
+            words.append(flag.replace("--", "--no-", 1))
+        else:
+            words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+    return shlex.join(words)
 
 
 def options_of(manifest: Manifest) -> PrepOptions:

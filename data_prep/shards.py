@@ -65,14 +65,14 @@ class Corpus:
         Raises Refused where the corpus is not prepared, or a file is missing or damaged.
         """
         manifest = Manifest.load(folder)
+        again = manifest.again(folder)
         for name, expected in manifest.files.items():
             path = folder / name
-            again = f"run `mirtune prep {manifest.adapter} --shards {folder.parent}` again: it redoes what is damaged"
             if Path(name).name != name or not path.is_file():
                 raise Refused(f"{path}, which {folder / MANIFEST} lists, is missing; {again}")
             if verify and checksum(path) != expected:
                 raise Refused(f"{path} is damaged: its checksum is not the one in {folder / MANIFEST}; {again}")
-        table, again = folder / TRACKS, f"run `mirtune prep {manifest.adapter} --shards {folder.parent}` again"
+        table = folder / TRACKS
         try:
             tracks = pd.read_parquet(table) if TRACKS in manifest.files else None
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -104,19 +104,26 @@ class Corpus:
 
     def frames(self, row: Any) -> tuple[np.ndarray, np.ndarray]:
         """A track's bands (T, F) float16 and targets (T, K) uint8 halves, both views without a copy."""
-        path, again = self.folder / row.shard, f"run `mirtune prep {self.manifest.adapter}` again"
-        if row.shard not in self._readers:
-            try:
-                self._readers[row.shard] = pa.ipc.open_file(pa.memory_map(str(path)))
-            except (OSError, pa.ArrowInvalid) as error:
-                raise Refused(f"{path} is damaged ({error}); {again}") from error
-        reader = self._readers[row.shard]
-        fits = reader.schema == schema(self.manifest.bands, len(self.manifest.classes))
-        batch = reader.get_batch(row.batch) if fits and 0 <= row.batch < reader.num_record_batches else None
+        reader = self._readers.get(row.shard) or self._reader(row.shard)
+        batch = reader.get_batch(row.batch) if 0 <= row.batch < reader.num_record_batches else None
         if batch is None or len(batch) != row.frames:
-            raise Refused(f"{path} does not hold track {row.id!r} as {self.folder / TRACKS} says; {again}")
+            raise Refused(
+                f"{self.folder / row.shard} does not hold track {row.id!r} as {self.folder / TRACKS} says; "
+                f"{self.manifest.again(self.folder)}"
+            )
         bands, targets = (column.flatten().to_numpy().reshape(len(batch), -1) for column in batch.columns)
         return bands, targets
+
+    def _reader(self, shard: str) -> pa.RecordBatchFileReader:
+        """A shard, mapped; Refused where it is damaged."""
+        path, again = self.folder / shard, self.manifest.again(self.folder)
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise Refused(f"{path} is damaged ({error}); {again}") from error
+        if reader.schema != schema(self.manifest.bands, len(self.manifest.classes)):
+            raise Refused(f"{path} holds other columns than {self.folder / MANIFEST} says; {again}")
+        return self._readers.setdefault(shard, reader)
 
     def moments(self, split: str) -> Moments:
         """Moments of one split's values."""

@@ -121,8 +121,8 @@ def _read(corpus: Corpus, columns: list[str], filters: list[tuple[str, str, str]
     path = corpus.folder / ONSETS
     if checksum(path) != corpus.manifest.files.get(ONSETS):
         raise Refused(
-            f"{path} is damaged: its checksum is not the one in {corpus.folder / MANIFEST}; run `mirtune prep "
-            f"{corpus.manifest.adapter} --shards {corpus.folder.parent}` again: it redoes what is damaged"
+            f"{path} is damaged: its checksum is not the one in {corpus.folder / MANIFEST}; "
+            f"{corpus.manifest.again(corpus.folder)}"
         )
     return parquet.read_table(path, columns=columns, filters=filters)
 

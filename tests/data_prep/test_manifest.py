@@ -2,14 +2,20 @@
 
 import contextlib
 import json
+import shlex
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.corpora import CORPORA, PrepOptions
+from data_prep.job import prepare
 from data_prep.manifest import FORMAT, MANIFEST, WINDOW_FRAMES, Manifest, window_count
+from data_prep.options import command, options_of
 from data_prep.refused import Refused
 from data_prep.shards import TRACKS, Corpus
 from data_prep.spectrogram import HOP_SAMPLES, frame_count
@@ -108,11 +114,19 @@ def test_a_table_of_tracks_that_makes_no_sense(damaged, change, said):
 
 def test_a_table_of_tracks_that_is_none(damaged):
     (damaged / TRACKS).write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(Refused, match=r"tracks\.parquet is damaged .*run `mirtune prep mdb --shards"):
+    with pytest.raises(Refused, match=r"tracks\.parquet is damaged .*run `mirtune prep mdb --source .* --shards"):
         Corpus.open(damaged)
     pd.DataFrame({"id": ["Punk"]}).to_parquet(damaged / TRACKS)
     with pytest.raises(Refused, match=r"tracks\.parquet is not the table of tracks"):
         Corpus.open(damaged)
+
+
+def test_a_shard_with_other_columns(damaged):
+    content = json.loads((damaged / MANIFEST).read_text())
+    (damaged / MANIFEST).write_text(json.dumps(content | {"bands": 80}))
+    corpus = Corpus.open(damaged)
+    with pytest.raises(Refused, match=r"holds other columns than .*manifest\.json says; run `mirtune prep mdb"):
+        corpus.frames(next(corpus.rows("all").itertuples()))
 
 
 @pytest.mark.parametrize("change", [{"batch": 99}, {"batch": -1}, {"frames": 3}])
@@ -153,3 +167,30 @@ def test_any_bytes_for_a_manifest_are_refused(tmp_path_factory, content):
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(Refused, match=r"manifest\.json"):
         Manifest.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (PrepOptions(workers=2), ""),
+        (PrepOptions(classes=8, name="eight", seed=3), " --classes 8 --name eight --seed 3"),
+        (PrepOptions(kit_maps=False), " --no-kit-maps"),
+        (PrepOptions(kits=(Path("/a b"), Path("/c"))), " --kits '/a b' /c"),
+    ],
+)
+def test_the_command_that_prepared_it_is_one_that_can_be_typed(options, words):
+    from tuner.cli import parser
+    from tuner.commands.prep import options as read
+
+    typed = command(CORPORA["mdb"], Path("/music"), options)
+    assert typed == f"mirtune prep mdb --source /music{words}"
+    assert read(parser().parse_args(shlex.split(typed)[1:])) == replace(options, workers=None)
+
+
+def test_a_corpus_that_was_prepared_with_options_tells_them(mdb_folder, tmp_path):
+    options = PrepOptions(workers=1, classes=3, name="mine", unknown_labels=0.5)
+    prepare("mdb", source=mdb_folder, shards=tmp_path, options=options)
+    manifest = Manifest.load(tmp_path / "mine")
+    assert options_of(manifest) == replace(options, workers=None)
+    given = ["--source", str(mdb_folder), "--classes", "3", "--name", "mine", "--unknown-labels", "0.5"]
+    assert shlex.split(manifest.command) == ["mirtune", "prep", "mdb", *given]

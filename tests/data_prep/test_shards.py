@@ -108,7 +108,7 @@ def test_missing_shard(damaged):
 
 def test_damaged_manifest(damaged):
     (damaged / MANIFEST).write_text("{")
-    with pytest.raises(Refused, match=r"manifest\.json is damaged .*run `mirtune prep mdb` again"):
+    with pytest.raises(Refused, match=r"manifest\.json is damaged .*run `mirtune prep` for mdb again"):
         Corpus.open(damaged)
 
 

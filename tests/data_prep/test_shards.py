@@ -43,7 +43,7 @@ def test_writer_keeps_every_bit(tmp_path):
     with ShardWriter(tmp_path / "s.arrow", 7, 2) as writer:
         for bands, targets in tracks:
             writer.write(bands, targets)
-    manifest = SimpleNamespace(bands=7, classes=("a", "b"), adapter="made")
+    manifest = SimpleNamespace(bands=7, classes=("a", "b"), again=lambda folder: "make it again")
     corpus = Corpus(tmp_path, manifest, None)  # type: ignore[arg-type]
     for batch, (bands, targets) in enumerate(tracks):
         row = SimpleNamespace(id="a", shard="s.arrow", batch=batch, frames=len(bands))

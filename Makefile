@@ -22,7 +22,7 @@ whole: $(READY)
 	$(BIN)/pytest -q -m whole
 
 bench: $(READY)
-	for script in front_end peaks training_step render preparation; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
+	for script in front_end peaks training_step render preparation short_tracks; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info

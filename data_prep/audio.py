@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.resampling import resample_blocks
 
-SAMPLE_RATE_HZ = 44_100
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4_000, 384_000
 MOST_CHANNELS = 64
 LOUDEST = 16.0  # floats may pass 1 a little; far beyond it they are integers in disguise

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.audio import SAMPLE_RATE_HZ, AudioFacts, probe
+from data_prep.audio import AudioFacts, probe
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import PrepOptions, Track
 from data_prep.framing import check_ends, no_onset
 from data_prep.job import Progress, missing_tracks, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.spectrogram import frame_count
 from data_prep.workers import run_on_workers

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.corpora import CORPORA, Track
 from data_prep.corpora.track import Framed
 from data_prep.files import checksum, disk_space, write_atomically
 from data_prep.onsets import Onsets
 from data_prep.options import check_options, options_of
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
 from data_prep.spectrogram import frame_count, log_spectrogram_of

@@ -11,8 +11,9 @@ from data_prep.corpora.track import Framed, Track
 from data_prep.files import checksum
 from data_prep.manifest import window_count
 from data_prep.onsets import ONSET, Onsets, onset_frames, target_grid
+from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
-from data_prep.spectrogram import FRAMES_PER_S, log_spectrogram_of
+from data_prep.spectrogram import log_spectrogram_of
 
 # An annotation of which more lies beyond its audio belongs to another recording.
 MAX_BEYOND_END_SHARE = 0.1
@@ -89,6 +90,7 @@ def check_ends(track: Track, onsets: Onsets, frames: int) -> int:
 
 def _row(track: Track, bands: np.ndarray, onsets: Onsets, classes: int) -> dict[str, Any]:
     sources = track.recording.sources
+    fingerprint = hashlib.sha256(np.ascontiguousarray(bands).data.cast("B"))  # of what is heard, not of the file
     return {
         "id": track.id,
         "split": track.split,
@@ -98,6 +100,6 @@ def _row(track: Track, bands: np.ndarray, onsets: Onsets, classes: int) -> dict[
         "seconds": len(bands) / FRAMES_PER_S,
         "sources": [str(path) for path in sources],
         "checksums": [checksum(path) for path in sources],
-        "fingerprint": hashlib.sha256(bands.tobytes()).hexdigest(),  # of what is heard, not of the file
+        "fingerprint": fingerprint.hexdigest(),
         "onsets_per_class": np.bincount(onsets.classes, minlength=classes).tolist(),
     }

@@ -21,8 +21,9 @@ from data_prep.manifest import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
 from data_prep.options import check_options, command, heeded_options, prepared_name, with_whole_paths
 from data_prep.parts import CONDITION, TABLES, Part, merge_tables, plan_parts, tracks_of
+from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused, check_known
-from data_prep.spectrogram import BANDS, FEATURES, FRAMES_PER_S
+from data_prep.spectrogram import BANDS, FEATURES
 from data_prep.versions import version_of
 from data_prep.workers import run_on_workers
 

@@ -10,12 +10,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from data_prep.files import write_json
+from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
-from data_prep.spectrogram import FRAMES_PER_S
 
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 FORMAT = 2  # of manifest and tables
+BLOCK_VALUES = 1 << 16
 MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at length
 WINDOW_FRAMES = 4 * FRAMES_PER_S  # what a model sees in training
 
@@ -36,9 +37,12 @@ class Moments:
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
         """Moments of the values as stored (float16), added up in float64."""
-        flat = values.astype(np.float64).ravel()
-        # not flat @ flat: its last bits hang on the number of threads
-        return cls(flat.size, float(flat.sum()), float(np.square(flat).sum()))
+        flat, total = values.reshape(-1), cls()
+        for first in range(0, flat.size, BLOCK_VALUES):
+            block = flat[first : first + BLOCK_VALUES].astype(np.float64)
+            # not block @ block: its last bits hang on the number of threads
+            total += cls(block.size, float(block.sum()), float(np.square(block).sum()))
+        return total
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.count + other.count, self.sum + other.sum, self.sum_of_squares + other.sum_of_squares)

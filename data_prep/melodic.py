@@ -12,8 +12,8 @@ from pathlib import Path
 import mido
 import numpy as np
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.midi import DRUM_CHANNEL, MAX_SECONDS
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.sound_font_notes import envelope, tone
 from data_prep.sound_font_zones import RELEASE, Zone

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.spectrogram import FRAMES_PER_S
+from data_prep.rates import FRAMES_PER_S
 
 # Onsets of one class closer than this are one event to a listener (flams, hat edge and bow): 1 to 2.6 % of onsets.
 MERGE_WITHIN_S = 0.02

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.files import write_atomically
 from data_prep.onsets import NEIGHBOUR, ONSET, Onsets
-from data_prep.spectrogram import FFT_SAMPLES, FRAMES_PER_S, filterbank
+from data_prep.rates import FRAMES_PER_S, SAMPLE_RATE_HZ
+from data_prep.spectrogram import FFT_SAMPLES, filterbank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.audio import SAMPLE_RATE_HZ
+from data_prep.rates import SAMPLE_RATE_HZ
 
 LONGEST_HIT_S = 6.0
 ATTACK_FRACTION, HALF_WAY_FRACTION = 0.05, 0.2  # of the peak of the first quarter second: a hit begins at the first,

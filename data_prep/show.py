@@ -17,9 +17,9 @@ from data_prep.files import checksum
 from data_prep.manifest import MANIFEST, SPLITS, Manifest
 from data_prep.onsets import Onsets, onset_frames
 from data_prep.pictures import draw_corpus, draw_track
+from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
-from data_prep.spectrogram import FRAMES_PER_S
 
 ONSETS = "onsets.parquet"
 EXCERPT_S = 20.0  # unless --seconds says otherwise

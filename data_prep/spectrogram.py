@@ -7,31 +7,18 @@ T frames, F bands. This is the field's standard front end (Böck et al., madmom;
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
+from typing import Any
 
-import cv2
 import numpy as np
 
-from data_prep.audio import SAMPLE_RATE_HZ
+from data_prep.rates import HOP_SAMPLES, SAMPLE_RATE_HZ
 
 FEATURES = "log-filter/1"  # name and version; a change of any number below is a new version
-
-
-def exact_div(numerator: int, denominator: int) -> int:
-    """``numerator / denominator``, asserting that nothing is left over."""
-    quotient, rest = divmod(numerator, denominator)
-    assert rest == 0, f"{numerator} is no multiple of {denominator}"
-    return quotient
-
-
-FRAMES_PER_S = 100
-HOP_SAMPLES = exact_div(SAMPLE_RATE_HZ, FRAMES_PER_S)
 FFT_SAMPLES = 2048
 BANDS_PER_OCTAVE = 12
 LOWEST_HZ, HIGHEST_HZ, TUNING_HZ = 20.0, 20_000.0, 440.0
 # Few enough that frames, spectra and magnitudes of a block stay in the cache; more would not be quicker.
 BLOCK_FRAMES = 128
-
-cv2.setNumThreads(1)  # a preparation has a worker a core already
 
 
 @cache
@@ -117,11 +104,21 @@ def _band_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield _bands(windows[:frames])
 
 
+@cache
+def _opencv() -> Any:
+    """OpenCV, imported where a spectrogram is made: models are trained on machines that have none."""
+    import cv2
+
+    cv2.setNumThreads(1)  # a preparation has a worker a core already
+    return cv2
+
+
 def _bands(windows: np.ndarray) -> np.ndarray:
     """(T, FFT_SAMPLES) float32 samples around each frame -> (T, F) float32."""
     # OpenCV's wheels bring Intel's FFT, which takes a third of the time of scipy's. A row is bin 0, real and imaginary
     # parts of bins 1 to 1023, bin 1024; no filter reaches the first or the last.
-    packed = cv2.dft(windows * _window(), flags=cv2.DFT_ROWS)
+    opencv = _opencv()
+    packed = opencv.dft(windows * _window(), flags=opencv.DFT_ROWS)
     magnitude = np.abs(packed[:, 1 : 2 * _filter_groups()[-1][0].stop + 1].view(np.complex64))
     bands = np.empty((len(windows), BANDS), np.float32)
     for bins, group, weights in _filter_groups():

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import yaml
 
-from data_prep.audio import SAMPLE_RATE_HZ
+from data_prep.rates import SAMPLE_RATE_HZ
 
 # label, pitch in Hz, decay a second: as far apart as the drum classes are
 SOUNDS = (("KD", 60.0, 30.0), ("SD", 330.0, 40.0), ("HIT", 150.0, 20.0), ("CHH", 9000.0, 80.0), ("CRC", 4500.0, 12.0))

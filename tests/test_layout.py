@@ -1,6 +1,9 @@
 """The contract of the tree: who may import whom, and who may know the word drum."""
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,22 @@ def test_imports_follow_the_data(folder):
 def test_search_spaces_need_neither_torch_nor_models():
     for path in (ROOT / "search_spaces").rglob("*.py"):
         assert not {name for name in imports(path) if name.split(".")[0] in ("torch", "trainables")}, path
+
+
+ON_A_GPU_MACHINE = {"torch", "numpy", "pandas", "pyarrow", "safetensors"}  # beside the standard library
+TRAINING = "import trainables.loop, trainables.evaluation, trainables.models, trainables.tasks"
+
+
+def test_models_are_trained_where_little_is_installed():
+    """With none of the packages that search, track, decode or render; each is imported where it is needed."""
+    listed = (ROOT / "setup.cfg").read_text().split("install_requires =")[1].split("[options.extras_require]")[0]
+    packages = {re.split(r"[\[<>=]", line.strip())[0] for line in listed.splitlines() if line.strip()[:1].isalpha()}
+    modules = {"opencv-python-headless": "cv2", "pyyaml": "yaml"}
+    absent = {modules.get(package, package) for package in packages} - ON_A_GPU_MACHINE
+    assert {"ray", "soundfile", "cv2", "mido", "scipy"} <= absent
+    code = f"import sys; sys.modules.update(dict.fromkeys({sorted(absent)!r})); {TRAINING}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_the_drum_task_and_its_data_know_drums():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.spectrogram import FRAMES_PER_S
+from data_prep.rates import FRAMES_PER_S
 
 TOLERANCE_FRAMES = 5
 TOLERANCE_MS = TOLERANCE_FRAMES * 1000 // FRAMES_PER_S

@@ -10,7 +10,8 @@ from data_prep.audio import read_audio
 from data_prep.files import write_atomically
 from data_prep.midi import DRUM_CHANNEL
 from data_prep.onsets import Onsets
-from data_prep.spectrogram import FRAMES_PER_S, log_spectrogram
+from data_prep.rates import FRAMES_PER_S
+from data_prep.spectrogram import log_spectrogram
 from trainables.checkpoint import Checkpoint
 from trainables.inference import activations
 from trainables.metrics import join_tracks

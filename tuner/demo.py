@@ -112,9 +112,9 @@ def write_clip(path: Path) -> Path:
     import numpy as np
     import soundfile
 
-    from data_prep.audio import SAMPLE_RATE_HZ
     from data_prep.corpora.track import Heard
     from data_prep.files import write_atomically
+    from data_prep.rates import SAMPLE_RATE_HZ
 
     track = next(iter(CORPORA[UNSEEN].tracks(None, PrepOptions())))
     heard = track.recording.read()

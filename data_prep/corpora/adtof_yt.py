@@ -17,9 +17,10 @@ from data_prep.classes import DRUM_CLASSES, VOCABULARIES
 from data_prep.corpora.track import Annotated, CorpusSource, Framed, PrepOptions, Track
 from data_prep.manifest import SPLITS, WINDOW_FRAMES
 from data_prep.onsets import ONSET, Onsets, target_grid
+from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
 from data_prep.saved_datasets import METADATA, SavedDataset
-from data_prep.spectrogram import BANDS, FRAMES_PER_S
+from data_prep.spectrogram import BANDS
 
 FOLDERS: dict[str, tuple[str, ...]] = {split: (f"adtof_yt_{split}",) for split in SPLITS}
 FOLDERS["validation"] += ("adtof_yt_val", "adtof_yt_valid")

@@ -9,8 +9,9 @@ import torch
 import torchaudio
 from timing import report, seconds_of
 
-from data_prep.audio import SAMPLE_RATE_HZ, to_mono
-from data_prep.spectrogram import FFT_SAMPLES, HOP_SAMPLES, filterbank, log_spectrogram
+from data_prep.audio import to_mono
+from data_prep.rates import HOP_SAMPLES, SAMPLE_RATE_HZ
+from data_prep.spectrogram import FFT_SAMPLES, filterbank, log_spectrogram
 
 torch.set_num_threads(1)
 STEREO = np.random.default_rng(0).normal(0, 0.1, (180 * SAMPLE_RATE_HZ, 2)).astype(np.float32)

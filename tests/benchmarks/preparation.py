@@ -21,14 +21,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # miniature
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before tests/data_prep
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
 from data_prep.corpora.track import Annotated, Heard
 from data_prep.job import plan, prepare
 from data_prep.onsets import Onsets
 from data_prep.parts import Part, plan_parts
-from data_prep.spectrogram import FFT_SAMPLES, HOP_SAMPLES, filterbank
+from data_prep.rates import HOP_SAMPLES, SAMPLE_RATE_HZ
+from data_prep.spectrogram import FFT_SAMPLES, filterbank
 from data_prep.workers import run_on_workers
 
 SECONDS, TRACKS, ROUNDS = 180.0, 8, 5

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.accompaniment import generated_accompaniment
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.augment import augment
 from data_prep.grooves import STYLES, generate_groove
 from data_prep.kit_splits import kits_by_split
 from data_prep.kits import load_kit
 from data_prep.midi import Notes
 from data_prep.pieces import piece_for
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.render import render_drums
 from data_prep.samples import Kit
 from data_prep.spectrogram import log_spectrogram

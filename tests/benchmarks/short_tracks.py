@@ -20,10 +20,10 @@ import numpy as np
 import soundfile
 from stages import print_shares, seconds_by_stage
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.corpora import PrepOptions
 from data_prep.corpora.egmd import COLUMNS, TABLE
 from data_prep.job import plan, prepare
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.workers import start_ray
 
 MOST_MS = 5.0

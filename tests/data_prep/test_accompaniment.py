@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.accompaniment import SPLITS, generated_accompaniment, load_accompaniments
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.default_kits import default_sound_font
 from data_prep.melodic import MelodicNotes, read_melodic_notes, render_notes
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "accompaniment"

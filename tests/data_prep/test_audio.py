@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import find_peaks
 
-from data_prep.audio import MOST_CHANNELS, SAMPLE_RATE_HZ, mix_blocks, probe, read_audio, read_blocks
+from data_prep.audio import MOST_CHANNELS, mix_blocks, probe, read_audio, read_blocks
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 
 MIB = 1 << 20

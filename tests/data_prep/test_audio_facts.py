@@ -9,7 +9,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.audio import SAMPLE_RATE_HZ, AudioFacts, probe
+from data_prep.audio import AudioFacts, probe
+from data_prep.rates import SAMPLE_RATE_HZ
 
 
 def tone(seconds: float, rate_hz: int, pitch_hz: float = 440.0) -> np.ndarray:

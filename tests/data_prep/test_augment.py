@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep import augment as augmenting
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.augment import augment, level_db, mixed
+from data_prep.rates import SAMPLE_RATE_HZ
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from data_prep.corpora import CORPORA, PrepOptions
 from data_prep.job import prepare
 from data_prep.manifest import FORMAT, MANIFEST, WINDOW_FRAMES, Manifest, window_count
 from data_prep.options import command, options_of
+from data_prep.rates import HOP_SAMPLES
 from data_prep.refused import Refused
 from data_prep.shards import TRACKS, Corpus
-from data_prep.spectrogram import HOP_SAMPLES, frame_count
+from data_prep.spectrogram import frame_count
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

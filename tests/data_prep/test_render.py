@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.grooves import STYLES, generate_groove
 from data_prep.kit_splits import kits_by_split
 from data_prep.kits import default_kits, find_kits, load_kit
 from data_prep.midi import Notes
 from data_prep.pieces import PITCHES
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.render import render_drums
 from data_prep.samples import Kit, Layer, Voice, trim_hit

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchaudio.functional import resample
 
-from data_prep.audio import SAMPLE_RATE_HZ, read_audio, read_blocks
+from data_prep.audio import read_audio, read_blocks
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.resampling import resample_blocks
 
 

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.audio import SAMPLE_RATE_HZ, read_audio
+from data_prep.audio import read_audio
+from data_prep.rates import HOP_SAMPLES, SAMPLE_RATE_HZ, exact_div
 from data_prep.spectrogram import (
     BANDS,
     BLOCK_FRAMES,
     FFT_SAMPLES,
-    HOP_SAMPLES,
-    exact_div,
     filterbank,
     frame_count,
     log_spectrogram,

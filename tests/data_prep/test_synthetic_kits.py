@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.classes import DRUM_CLASSES
 from data_prep.kit_splits import draw_kit, drawn_kit, kits_by_split
 from data_prep.kits import default_kits, load_kit
 from data_prep.pieces import PIECE_CLASS, PIECES, PITCHES, piece_for
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.samples import LEAD_IN_SAMPLES
 from data_prep.synthetic_kits import NAMES, load_synthetic_kit
 

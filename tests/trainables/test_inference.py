@@ -8,9 +8,9 @@ import soundfile
 import torch
 from miniature import drum_hits
 
-from data_prep.audio import SAMPLE_RATE_HZ
 from data_prep.classes import VOCABULARIES, class_map
 from data_prep.onsets import Onsets
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.spectrogram import FEATURES
 from trainables.checkpoint import Checkpoint

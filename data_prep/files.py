@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_prep.refused import Refused
 
 
@@ -64,6 +66,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """BLAKE3 of a file's bytes, in hexadecimal, as `b3sum` prints it: three times as fast as SHA-256."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, _blake3).hexdigest()
+
+
+def fingerprint(values: np.ndarray) -> str:
+    """BLAKE3 of the bytes of an array, in hexadecimal."""
+    digest = _blake3()
+    digest.update(np.ascontiguousarray(values).data.cast("B"))
+    return digest.hexdigest()
+
+
+def _blake3() -> Any:
+    from blake3 import blake3  # here, as models are trained on machines that lack it
+
+    return blake3()

@@ -1,6 +1,5 @@
 """A track into frames: bands and targets, with a row for the table of tracks. T frames, F bands, K classes."""
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.corpora.track import Framed, Track
-from data_prep.files import checksum
+from data_prep.files import checksum, fingerprint
 from data_prep.manifest import window_count
 from data_prep.onsets import ONSET, Onsets, onset_frames, target_grid
 from data_prep.rates import FRAMES_PER_S
@@ -90,7 +89,6 @@ def check_ends(track: Track, onsets: Onsets, frames: int) -> int:
 
 def _row(track: Track, bands: np.ndarray, onsets: Onsets, classes: int) -> dict[str, Any]:
     sources = track.recording.sources
-    fingerprint = hashlib.sha256(np.ascontiguousarray(bands).data.cast("B"))  # of what is heard, not of the file
     return {
         "id": track.id,
         "split": track.split,
@@ -100,6 +98,6 @@ def _row(track: Track, bands: np.ndarray, onsets: Onsets, classes: int) -> dict[
         "seconds": len(bands) / FRAMES_PER_S,
         "sources": [str(path) for path in sources],
         "checksums": [checksum(path) for path in sources],
-        "fingerprint": fingerprint.hexdigest(),
+        "fingerprint": fingerprint(bands),  # of what is heard, not of the file
         "onsets_per_class": np.bincount(onsets.classes, minlength=classes).tolist(),
     }

@@ -87,7 +87,7 @@ class Manifest:
     whole_tracks: bool  # False where a track is a window cut from music that was not published
     options: dict[str, Any]
     splits: dict[str, SplitSummary]
-    files: dict[str, str]  # name -> SHA-256
+    files: dict[str, str]  # name -> BLAKE3
     source: str = ""  # the folder it was read from
     command: str = "mirtune prep"  # that prepared it, without --shards
     refused: tuple[dict[str, str], ...] = ()  # tracks that could not be used, and why

@@ -171,7 +171,7 @@ def stamps_below(path: Path) -> list[tuple[str, int, int]]:
 
 @cache
 def code_checksum() -> str:
-    """SHA-256 over the code and the tables that shape what is prepared: other code may make other shards."""
+    """Of the code and the tables that shape what is prepared: other code may make other shards."""
     files = [
         path
         for path in sorted(Path(__file__).parent.rglob("*"))

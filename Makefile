@@ -24,6 +24,10 @@ whole: $(READY)
 bench: $(READY)
 	for script in front_end peaks training_step render preparation short_tracks; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
 
+# Coverage-guided: needs `pip install atheris`; a minute for each kind of annotation.
+fuzz: $(READY)
+	for kind in text midi csv jams musicxml mxl; do $(BIN)/python tests/fuzz/annotations.py --seconds 60 $$kind || exit 1; done
+
 clean:
 	rm -rf .venv build *.egg-info
 

@@ -4,6 +4,7 @@ A pitched recording is worked out once per key and kept (bounded); a note then i
 place.
 """
 
+import io
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from pathlib import Path
 import mido
 import numpy as np
 
-from data_prep.midi import DRUM_CHANNEL, MAX_SECONDS
+from data_prep.midi import DRUM_CHANNEL, MAX_SECONDS, check_midi
 from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.sound_font_notes import envelope, tone
@@ -67,9 +68,9 @@ class MelodicNotes:
 @lru_cache(maxsize=64)
 def read_melodic_notes(path: Path) -> MelodicNotes:
     """The notes of a MIDI file without channel 10 and without percussive programs; Refused where it is no MIDI file."""
+    content = check_midi(path)
     try:
-        file = mido.MidiFile(path, clip=True)
-        messages = list(file)
+        messages = list(mido.MidiFile(file=io.BytesIO(content), clip=True))
     except Exception as error:  # mido raises many kinds on broken bytes
         raise Refused(
             f"{path} cannot be read as a MIDI file ({error}); replace it or remove it from the folder"

@@ -6,12 +6,12 @@ from pathlib import Path
 import mido
 import numpy as np
 
-from data_prep.audio import read_audio
+from data_prep.audio import read_blocks
 from data_prep.files import write_atomically
 from data_prep.midi import DRUM_CHANNEL
 from data_prep.onsets import Onsets
 from data_prep.rates import FRAMES_PER_S
-from data_prep.spectrogram import log_spectrogram
+from data_prep.spectrogram import log_spectrogram_of
 from trainables.checkpoint import Checkpoint
 from trainables.inference import activations
 from trainables.metrics import join_tracks
@@ -49,7 +49,7 @@ class Transcriber:
 
     def transcribe(self, audio: Path) -> Transcription:
         """Onsets of a recording (wav, flac, ogg, mp3); Refused where it cannot be read."""
-        bands = log_spectrogram(read_audio(audio))
+        bands = log_spectrogram_of(read_blocks(audio))
         precision = self._checkpoint.config.settings.precision
         found = activations(self._network, [bands], precision)
         line = join_tracks(found)

@@ -72,12 +72,16 @@ class Annotation:
 
 @dataclass(frozen=True)
 class AnnotatedAudio:
-    """Audio files that are added up (each at its gain) and the annotations of what is heard in them."""
+    """Audio files that are added up (each at its gain) and the annotations of what is heard in them.
+
+    remarks: what else was found beside them, to be counted.
+    """
 
     audio: tuple[Path, ...]
     annotations: tuple[Annotation, ...]
     classes: int = 5
     gains_db: tuple[float, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -98,7 +102,7 @@ class AnnotatedAudio:
             onsets,
             labels=sum(of.labels for of in read),
             unknown=sum((of.unknown for of in read), Counter()),
-            left_out=sum((of.left_out for of in read), Counter()),
+            left_out=sum((of.left_out for of in read), Counter(self.remarks)),
         )
 
     def read(self) -> Heard:

@@ -12,6 +12,7 @@ at least one in each split (the one that was drawn closest to it, until another 
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ ABOUT = ("readme", "license", "licence", "copying", "changelog")  # texts that a
 COLUMNS = ("file", "split")
 ADVICE = "expected a table like `file,split` and `songs/one.wav,train`: correct it"
 SHOWN_NAMES = 3
+PASSED_OVER = "files passed over for another of the same name"
 
 
 def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
@@ -68,9 +70,11 @@ def _recordings(source: Path, pairs: Pairs, options: PrepOptions) -> dict[str, R
         vocabulary = str(options.mapping)
         mapping = tuple(read_mapping(options.mapping, VOCABULARIES[options.classes]).items())
     found: dict[str, Recording] = {}
+    passed_over = Counter(_name(source, path) for path in pairs.passed_over)
     for audio, annotation in pairs.paired:
         annotations = (Annotation(annotation, vocabulary, mapping=mapping),)
-        found[_name(source, audio)] = AnnotatedAudio((audio,), annotations, options.classes)
+        remarks = (PASSED_OVER,) * passed_over[_name(source, audio)]
+        found[_name(source, audio)] = AnnotatedAudio((audio,), annotations, options.classes, remarks=remarks)
     for path in pairs.lonely_audio:
         wanted = ", ".join(ANNOTATION_SUFFIXES)
         reason = f"{path} has no annotation beside it; expected {path.stem} with one of {wanted}: add it"

@@ -218,6 +218,16 @@ def test_files_without_a_counterpart_are_listed_once_with_the_reason(source, tmp
     assert sum(of.tracks for of in manifest.splits.values()) == 5
 
 
+def test_what_is_passed_over_is_counted(tmp_path):
+    samples, played = hits(0)
+    write_audio(tmp_path / "song.wav", samples)
+    write_audio(tmp_path / "song.flac", samples)
+    write_midi(tmp_path / "song.mid", played, GENERAL_MIDI)
+    write_text(tmp_path / "song.txt", played, MDB)
+    manifest = prepare("folder", source=tmp_path, shards=tmp_path / "shards", options=ONE)
+    assert manifest.notes == {"files passed over for another of the same name": 2}
+
+
 def test_a_folder_of_audio_alone_says_what_is_missing(tmp_path):
     write_audio(tmp_path / "song.wav", hits(0)[0])
     with pytest.raises(Refused, match=r"no track .* could be prepared; the first reason: .*song.wav has no annotation"):

@@ -98,7 +98,7 @@ def missing_tracks(described: CorpusSource, tracks: Iterable[Track]) -> dict[str
     """How many tracks of each split, of those published, this copy of the corpus lacks, as words -> count."""
     held = Counter(track.split for track in tracks)
     return {
-        f"{split} tracks of the {published:,} published are not in this copy": published - held[split]
+        f"of the {published:,} published {split} tracks missing in this copy": published - held[split]
         for split, published in described.published.items()
         if held[split] < published
     }

@@ -39,7 +39,7 @@ def test_a_whole_corpus_is_found_whole_and_as_the_preparation_finds_it(source, s
     assert findings(report) == []
     assert not report.serious
     assert report.missing == {
-        f"{split} tracks of the {published} published are not in this copy": published - held
+        f"of the {published} published {split} tracks missing in this copy": published - held
         for split, published, held in (("train", 15, 4), ("validation", 4, 2), ("test", 4, 2))
     }
     assert report.formats == {"44,100 Hz, mono": 8}

@@ -191,7 +191,7 @@ def remarks(manifest: "Manifest") -> list[str]:
     if len(manifest.refused) > SHOWN_REASONS:
         more = len(manifest.refused) - SHOWN_REASONS
         lines.append(f"and {more} more tracks; manifest.json lists all with reasons")
-    lines += [f"{count:,} {what}" for what, count in manifest.notes.items()]
+    lines += [f"noted: {count:,} {what}" for what, count in manifest.notes.items()]
     if manifest.unknown_labels:
         by_count = sorted(manifest.unknown_labels.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{label} ({count:,})" for label, count in by_count[:SHOWN_LABELS])

@@ -146,4 +146,4 @@ def test_a_recording_that_is_not_there_loses_its_track(source):
     assert "no audio file at" in reasons["drummer1/session1/gone"]
     assert "no MIDI file at" in reasons["drummer1/session1/0_jazz-fast_290_beat_4-4_2"]
     assert manifest.splits["train"].tracks == 2
-    assert manifest.notes["train tracks of the 35,217 published are not in this copy"] == 35_213
+    assert manifest.notes["of the 35,217 published train tracks missing in this copy"] == 35_213

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name, then renamed."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -57,6 +58,22 @@ def disk_space(folder: Path) -> Iterator[None]:
             f"no space left on the disk that holds {folder}; free some and run the same command "
             "again: what is finished is kept"
         ) from error
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Refused where another process stands in such a block with the same file; a process that is killed leaves it.
+
+    ``what`` begins the sentence of the refusal. A file system that knows no locks lets everyone in.
+    """
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(f"{what}; wait for it to end or stop it") from error
+        except OSError:  # some network file systems
+            pass
+        yield
 
 
 def write_json(path: Path, content: Any) -> None:

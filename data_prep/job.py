@@ -16,7 +16,7 @@ import numpy as np
 
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
-from data_prep.files import checksum
+from data_prep.files import alone, checksum
 from data_prep.manifest import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
 from data_prep.options import check_options, command, heeded_options, prepared_name, with_whole_paths
@@ -63,23 +63,32 @@ def prepare(
     """Prepare a corpus into ``shards``, in a folder of its prepared name, and return its manifest.
 
     Finished shards of an earlier run are kept where their sources did not change. Raises Refused where ``plan`` does,
-    where every track was refused, and where more than 1 % of the labels are unknown.
+    where every track was refused, where more than 1 % of the labels are unknown, and where another process prepares
+    into the same folder.
     """
     described, source, options, tracks = plan(corpus, source, options or PrepOptions())
     folder = shards.resolve() / prepared_name(corpus, options)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    parts = plan_parts(tracks, folder, VOCABULARIES[options.classes])
+    with alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
+        return _prepare(described, source, options, plan_parts(tracks, folder, VOCABULARIES[options.classes]), progress)
+
+
+def _prepare(
+    described: CorpusSource, source: Path | None, options: PrepOptions, parts: list[Part], progress: Progress | None
+) -> Manifest:
+    """Prepare the parts that are not there yet, and finish."""
     records = {part.name: record for part in parts if (record := part.finished())}
     done = sum(len(part.tracks) for part in parts if part.name in records)
+    total = sum(len(part.tracks) for part in parts)
     report = progress or (lambda *_: None)
-    report(done, len(tracks), f"{len(records)} of {len(parts)} shards are there already" if records else "")
-    if done < len(tracks):
-        (folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
+    report(done, total, f"{len(records)} of {len(parts)} shards are there already" if records else "")
+    if done < total:
+        (parts[0].folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
     todo = [part for part in parts if part.name not in records]
     for part, record in run_on_workers(Part.prepare, todo, options.workers):
         records[part.name] = record
         done += len(part.tracks)
-        report(done, len(tracks), part.name)
+        report(done, total, part.name)
     return finish(described, source, options, parts, [records[part.name] for part in parts])
 
 

@@ -289,3 +289,18 @@ def test_unknown_labels_are_listed_and_refused_above_a_share_of_all(source, tmp_
     assert manifest.unknown_labels == {"bd": 6, "hh": 3}
     assert not manifest.refused
     assert {path: path.stat().st_mtime_ns for path in written} == written  # nothing is done twice
+
+
+def test_two_preparations_at_once_into_one_folder(source, tmp_path):
+    again = []
+
+    def meanwhile(done, total, what):
+        if not again:
+            again.append(done)
+            with pytest.raises(Refused, match=r"another preparation is writing into .*s/mdb; wait for it to end"):
+                prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
+
+    prepare("mdb", source=source, shards=tmp_path / "s", options=ONE, progress=meanwhile)
+    assert again == [0]
+    Corpus.open(tmp_path / "s" / "mdb", verify=True)
+    prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)

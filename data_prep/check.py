@@ -14,7 +14,7 @@ from data_prep.audio import AudioFacts, probe
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import PrepOptions, Track
 from data_prep.framing import check_ends, no_onset
-from data_prep.job import Progress, missing_tracks, plan, prepared_name
+from data_prep.job import Progress, missing_tracks, name_of, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
 from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
@@ -121,7 +121,7 @@ def check(
     batches = [tuple(tracks[first : first + TRACKS_AT_ONCE]) for first in range(0, len(tracks), TRACKS_AT_ONCE)]
     checked: list[CheckedTrack] = []
     work = partial(check_tracks, classes=len(classes), whole_tracks=described.whole_tracks)
-    for _, done in run_on_workers(work, batches, options.workers):
+    for _, done in run_on_workers(work, batches, options.workers, name_of):
         checked += done
         if progress:
             progress(len(checked), len(tracks), "")

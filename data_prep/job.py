@@ -7,7 +7,7 @@ source files and the front end as they are now. `manifest.json` comes last.
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,16 @@ def _prepare(
     if done < total:
         (parts[0].folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
     todo = [part for part in parts if part.name not in records]
-    for part, record in run_on_workers(Part.prepare, todo, options.workers):
+    for part, record in run_on_workers(Part.prepare, todo, options.workers, lambda part: name_of(part.tracks)):
         records[part.name] = record
         done += len(part.tracks)
         report(done, total, part.name)
     return finish(described, source, options, parts, [records[part.name] for part in parts])
+
+
+def name_of(tracks: Sequence[Track]) -> str:
+    """Some consecutive tracks, in words."""
+    return f"the tracks {tracks[0].id} to {tracks[-1].id}"
 
 
 def check_splits(tracks: Iterable[Track]) -> None:

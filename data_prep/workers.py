@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from data_prep.refused import Refused
+
+RETRIES = 2  # of what a worker did when it died
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,9 +26,12 @@ def start_ray() -> None:
 
 
 def run_on_workers(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None, name: Callable[[Item], str] = str
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with what ``work`` makes of it, as it is done; a worker that dies has its item done again."""
+    """Yield each item with what ``work`` makes of it, as it is done; a worker that dies has its item done again.
+
+    Raises what ``work`` raises, and Refused, with the ``name`` of the item, where one worker after the other dies.
+    """
     if workers == 1 or not items:
         yield from ((item, work(item)) for item in items)
         return
@@ -33,7 +39,7 @@ def run_on_workers(
 
     start_ray()
 
-    @ray.remote(num_cpus=1, max_retries=2)
+    @ray.remote(num_cpus=1, max_retries=RETRIES)
     def task(item: Item) -> Result:
         return work(item)
 
@@ -50,4 +56,10 @@ def run_on_workers(
                 result = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None  # what the worker said, without its traceback
+            except ray.exceptions.RayError as error:
+                raise Refused(
+                    f"{RETRIES + 1} workers died one after the other over {name(running[reference])} "
+                    f"({str(error).partition(chr(10))[0][:100]}); memory may have run out, or one of their files crashes "
+                    "its decoder: give fewer --workers or take that file away, and run the same command again"
+                ) from error
             yield running.pop(reference), result

@@ -15,6 +15,7 @@ from data_prep.resampling import resample_blocks
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4_000, 384_000
 MOST_CHANNELS = 64
+LONGEST_S = 24 * 3600  # of which a spectrogram is 1.5 GB; silence of any length compresses to nothing
 LOUDEST = 16.0  # floats may pass 1 a little; far beyond it they are integers in disguise
 SILENT_BELOW = 1e-4  # -80 dB: below the dither of 16 bits nothing can be heard
 CLIPPED_RUN = 3  # one sample at full scale may be a peak that was normalised to it
@@ -52,7 +53,8 @@ def read_blocks(path: Path) -> Iterator[np.ndarray]:
 
     Channels are averaged; other sample rates are resampled. Raises Refused, at the latest where the blocks end, where
     the file is missing or no regular file, cannot be decoded, is cut short, holds no sample, holds NaN or infinity, is
-    far beyond full scale, has more than 64 channels, or a sample rate below 4 kHz or above 384 kHz.
+    far beyond full scale, lasts longer than a day, has more than 64 channels, or a sample rate below 4 kHz or above
+    384 kHz.
     """
     with _opened(path) as file:
         mono = (to_mono(channels) for channels in _checked_blocks(file, path))
@@ -171,7 +173,7 @@ def _checked_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarra
     # 16 bits are copied as they lie in the file and scaled here: libsndfile's own floats take six times as long.
     integers = np.empty(shape, np.int16) if file.subtype == "PCM_16" else None
     floats = np.empty(shape, np.float32)
-    empty = True
+    samples = 0
     while True:
         try:
             channels = file.read(out=floats if integers is None else integers)
@@ -179,13 +181,15 @@ def _checked_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarra
             raise _undecodable(path, error) from error
         if not len(channels):
             break
-        empty = False
+        samples += len(channels)
+        if samples > LONGEST_S * file.samplerate:
+            raise Refused(f"{path} lasts longer than {LONGEST_S / 3600:g} hours; expected one piece of music: split it")
         if integers is None:
             _check_range(channels, path)
         else:
             channels = np.multiply(channels, np.float32(2.0**-15), out=floats[: len(channels)])
         yield channels
-    if empty:
+    if not samples:
         raise Refused(f"{path} holds no audio samples; replace the file or remove it from the corpus")
 
 

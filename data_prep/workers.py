@@ -57,9 +57,10 @@ def run_on_workers(
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None  # what the worker said, without its traceback
             except ray.exceptions.RayError as error:
+                why = str(error).partition("\n")[0][:100]
                 raise Refused(
-                    f"{RETRIES + 1} workers died one after the other over {name(running[reference])} "
-                    f"({str(error).partition(chr(10))[0][:100]}); memory may have run out, or one of their files crashes "
-                    "its decoder: give fewer --workers or take that file away, and run the same command again"
+                    f"{RETRIES + 1} workers died one after the other over {name(running[reference])} ({why}); memory "
+                    "may have run out, or one of their files crashes its decoder: give fewer "
+                    "--workers or take that file away, and run the same command again"
                 ) from error
             yield running.pop(reference), result

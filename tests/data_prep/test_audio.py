@@ -236,6 +236,15 @@ def test_a_kilobyte_that_claims_four_gigabytes_costs_neither_memory_nor_time(tmp
         assert time.perf_counter() - began < 10
 
 
+def test_a_day_is_enough(tmp_path, reader, monkeypatch):
+    monkeypatch.setattr("data_prep.audio.LONGEST_S", 3)
+    for seconds in (3, 4):
+        soundfile.write(tmp_path / f"{seconds}.flac", np.zeros(seconds * 8000), 8000)
+    reader(tmp_path / "3.flac")
+    with pytest.raises(Refused, match=r"4\.flac lasts longer than .* hours; expected one piece of music: split it"):
+        reader(tmp_path / "4.flac")
+
+
 def test_flac_that_claims_a_day(tmp_path, reader):
     soundfile.write(tmp_path / "a.flac", tone(0.1, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
     content = bytearray((tmp_path / "a.flac").read_bytes())

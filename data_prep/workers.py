@@ -30,7 +30,7 @@ def run_on_workers(
 ) -> Iterator[tuple[Item, Result]]:
     """Yield each item with what ``work`` makes of it, as it is done; a worker that dies has its item done again.
 
-    Raises what ``work`` raises, and Refused, with the ``name`` of the item, where one worker after the other dies.
+    Raises what ``work`` raises, and Refused, with the ``name`` of the item, where its workers die again and again.
     """
     if workers == 1 or not items:
         yield from ((item, work(item)) for item in items)
@@ -59,8 +59,8 @@ def run_on_workers(
             except ray.exceptions.RayError as error:
                 why = str(error).partition("\n")[0][:100]
                 raise Refused(
-                    f"{RETRIES + 1} workers died one after the other over {name(running[reference])} ({why}); memory "
-                    "may have run out, or one of their files crashes its decoder: give fewer "
-                    "--workers or take that file away, and run the same command again"
+                    f"Ray lost its workers over {name(running[reference])} ({why}); memory may have run out, or one of "
+                    "their files crashes its decoder: give fewer --workers or take that file away, and run the same "
+                    "command again"
                 ) from error
             yield running.pop(reference), result

@@ -36,6 +36,6 @@ def test_all_is_done_and_a_refusal_is_that_of_the_worker():
 
 
 def test_workers_that_die_one_after_the_other():
-    said = r"3 workers died one after the other over item 2 \(.+\); memory may have run out.*run the same command again"
+    said = r"Ray lost its workers over item 2 \(.+\); memory may have run out.*run the same command again"
     with pytest.raises(Refused, match=said):
         list(run_on_workers(worker(), [0, 2], 2, name="item {}".format))

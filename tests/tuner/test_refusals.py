@@ -103,6 +103,7 @@ COMMANDS = [
     ("transcribe a/x.wav b/x.wav --checkpoint mdb/rnn --out midi", "two inputs are named 'x'"),
     ("leaderboard --tracking-uri mlruns", "tracking URI 'mlruns'"),
     ("prep mdb --hours 0", "--hours 0: expected a number above 0"),
+    ("prep demo --hours inf", "--hours inf: expected a number above 0"),
     ("prep mdb --workers 0", "--workers 0: expected 1 or more"),
     ("prep nope", "unknown corpus 'nope'"),
 ]

@@ -1,6 +1,7 @@
 """`mirtune prep`."""
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -81,7 +82,7 @@ def options(arguments: argparse.Namespace) -> "PrepOptions":
     from data_prep.corpora import PrepOptions
     from data_prep.refused import Refused
 
-    if arguments.hours is not None and not arguments.hours > 0:
+    if arguments.hours is not None and not 0 < arguments.hours < math.inf:
         raise Refused(f"--hours {arguments.hours:g}: expected a number above 0, or no --hours for the whole corpus")
     if arguments.workers is not None and arguments.workers < 1:
         raise Refused(f"--workers {arguments.workers}: expected 1 or more, or no --workers for one a processor")

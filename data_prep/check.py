@@ -16,6 +16,7 @@ from data_prep.corpora import PrepOptions, Track
 from data_prep.framing import check_ends, no_onset
 from data_prep.job import Progress, missing_tracks, name_of, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
+from data_prep.onsets import onset_frames
 from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.spectrogram import frame_count
@@ -162,8 +163,9 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
         annotated = track.recording.annotate()
         labels, unknown, found = annotated.labels, annotated.unknown, annotated.onsets
         seconds = max((of.seconds for _, of in audio), default=track.seconds or 0.0)
-        frames = frame_count(round(seconds * SAMPLE_RATE_HZ)) if whole_tracks else WINDOW_FRAMES
-        if whole_tracks and not len(found):
+        samples = max((resampled(of) for _, of in audio), default=round(seconds * SAMPLE_RATE_HZ))
+        frames = frame_count(samples) if whole_tracks else WINDOW_FRAMES
+        if whole_tracks and not labels:
             raise no_onset(track)
         if audio and (beyond := check_ends(track, found, frames)):
             last_s = float(found.times_s[-1])
@@ -171,6 +173,9 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
                 BEYOND,
                 f"{beyond} of {len(found)}; the audio lasts {seconds:.1f} s, the last onset is at {last_s:.1f} s",
             )
+        if whole_tracks:  # as the preparation does
+            inside = onset_frames(found.times_s) < frames
+            found = found[inside].merged() if audio else found.merged()
         onsets = np.bincount(found.classes, minlength=classes)
         if unknown:
             find(UNKNOWN, ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10)))
@@ -179,6 +184,11 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
     return CheckedTrack(
         track.id, track.split, seconds, frames, tuple(map(int, onsets)), labels, unknown, tuple(audio), tuple(findings)
     )
+
+
+def resampled(facts: AudioFacts) -> int:
+    """How many samples a file has at our rate."""
+    return -(-round(facts.seconds * facts.rate_hz) * SAMPLE_RATE_HZ // facts.rate_hz)
 
 
 def _add(report: Report, track: CheckedTrack) -> None:

@@ -48,7 +48,7 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
         return FramedTrack(heard.bands, heard.targets, onsets, row, len(onsets), Counter(), Counter())
     annotated = heard.annotated
     onsets = annotated.onsets
-    if not len(onsets):
+    if not annotated.labels:
         raise no_onset(track)
     bands = log_spectrogram_of(heard.blocks)
     beyond = check_ends(track, onsets, len(bands))
@@ -69,7 +69,7 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
 
 
 def no_onset(track: Track) -> Refused:
-    """What to say of a track without a single onset."""
+    """What to say of a track without a single label; labels that are no class of the vocabulary are fine."""
     return Refused(
         f"track {track.id} has an annotation without an onset; expected at least one: complete it or remove it"
     )

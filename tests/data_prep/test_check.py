@@ -52,6 +52,22 @@ def test_a_whole_corpus_is_found_whole_and_as_the_preparation_finds_it(source, s
     assert check("mdb", source=source, options=PrepOptions(workers=2)) == report
 
 
+def test_counts_are_those_of_the_preparation(source, tmp_path):
+    from data_prep.job import prepare
+
+    samples, labels = drum_hits(0)
+    samples_22k = samples[::2][:22_050]  # a second of 22,050 Hz: 44,100 samples, 101 frames
+    soundfile.write(audio_of(source, "Punk"), samples_22k, 22_050)
+    annotation_of(source, "Punk").write_text("".join(f"{0.05 * i} KD\n" for i in range(20)) + "0.012 KD\n2.5 KD\n")
+    soundfile.write(audio_of(source, "Disco"), np.resize(samples, 191_999), 48_000)  # just below four seconds
+    annotation_of(source, "Disco").write_text("".join(f"{time_s} KD\n" for time_s, _ in labels if time_s < 3.9))
+    report = check("mdb", source=source, options=ONE)
+    manifest = prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
+    assert manifest.notes["onsets after the end"] == manifest.notes["onsets merged with their neighbour"] == 1
+    for split, summary in manifest.splits.items():
+        assert (report.splits[split].windows, report.splits[split].onsets) == (summary.windows, summary.onsets)
+
+
 def test_every_kind_of_damage_is_found(source):
     samples, labels = drum_hits(50)
     audio_of(source, "Punk").write_bytes(b"broken")

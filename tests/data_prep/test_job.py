@@ -127,6 +127,16 @@ def test_a_few_strays_are_left_out_and_noted(source, tmp_path):
     assert manifest.notes["onsets merged with their neighbour"] >= 1
 
 
+def test_a_track_whose_labels_are_no_class_of_the_vocabulary_is_used(source, tmp_path):
+    annotation_of(source, "Punk").write_text("0.5 CRC\n0.9 HIT\n1.3 RDC\n")
+    manifest = prepare("mdb", source=source, shards=tmp_path, options=PrepOptions(workers=1, classes=3))
+    assert not manifest.refused
+    corpus = Corpus.open(tmp_path / "mdb-3")
+    punk = next(row for row in corpus.rows("train").itertuples() if row.id == "Punk")
+    assert sum(punk.onsets_per_class) == 0
+    assert not corpus.frames(punk)[1].any()
+
+
 def test_nothing_usable_is_refused_with_the_first_reason(source, tmp_path):
     for path in (source / "annotations" / "subclass").glob("*.txt"):
         path.write_text("")

@@ -29,7 +29,7 @@ from data_prep.workers import run_on_workers
 
 Progress = Callable[[int, int, str], None]  # tracks done, tracks in all, what was just done
 
-PACKAGES = ("mirtune", "numpy", "scipy", "soundfile", "pyarrow", "torchaudio", "mido", "partitura")
+PACKAGES = ("mirtune", "numpy", "scipy", "soundfile", "opencv-python-headless", "pyarrow", "mido", "partitura")
 
 
 def plan(

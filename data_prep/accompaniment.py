@@ -114,7 +114,8 @@ def load_accompaniments(folder: Path | None) -> Accompaniments:
     known = all((folder / name).is_dir() for name in (TRAINING_FOLDER, HELD_OUT_FOLDER))
     splits: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for path in files:
-        place = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big") / 2**48
+        with path.open("rb") as file:
+            place = int.from_bytes(hashlib.file_digest(file, "sha256").digest()[:6], "big") / 2**48
         collection = path.relative_to(folder.resolve()).parts[0] if path.is_relative_to(folder.resolve()) else ""
         if known and collection == TRAINING_FOLDER:
             split = "train"

@@ -1,11 +1,13 @@
 """What a user may ask of a preparation: checked, named, and kept in the manifest so that it can be done again."""
 
+import os
 import re
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from data_prep.accompaniment import load_accompaniments
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions
 from data_prep.manifest import Manifest
 from data_prep.refused import Refused
@@ -41,17 +43,19 @@ def check_options(described: CorpusSource, source: Path | None, options: PrepOpt
         raise Refused(f"--name {options.name!r}: expected up to 64 letters, digits, - and _, with no - or _ first")
     if options.name in CORPORA and options.name != described.name:
         raise Refused(f"--name {options.name} is the name of another corpus; choose one of your own")
+    if options.accompaniment is not None:
+        load_accompaniments(options.accompaniment)  # refuses what every track would stumble over
 
 
 def with_whole_paths(options: PrepOptions) -> PrepOptions:
-    """The options with absolute paths."""
+    """The options with absolute paths; links that loop are left for whoever reads them."""
     whole: dict[str, Any] = {}
     for field in fields(options):
         value = getattr(options, field.name)
         if isinstance(value, Path):
-            whole[field.name] = value.resolve()
+            whole[field.name] = Path(os.path.realpath(value))
         elif isinstance(value, tuple):
-            whole[field.name] = tuple(path.resolve() for path in value)
+            whole[field.name] = tuple(Path(os.path.realpath(path)) for path in value)
     return replace(options, **whole)
 
 

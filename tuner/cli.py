@@ -1,17 +1,19 @@
 """The `mirtune` command: parses, calls one function, prints. Exit status 0 done, 2 refused, 1 failed otherwise."""
 
 import argparse
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
-from data_prep.refused import Refused
+from data_prep.refused import Refused, printable
 from data_prep.versions import version_of
 from tuner.commands import demo, evaluate, leaderboard, prep, pull, show, sweep, transcribe
 
 COMMANDS = (demo, prep, show, sweep, leaderboard, pull, evaluate, transcribe)
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,10 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
     except Refused as refused:
         return _tell(str(refused), REFUSED)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        if arguments.verbose:
-            traceback.print_exc()
-        return _tell(f"{error.filename}: {error.strerror}; give another path or change what is there", REFUSED)
     except KeyboardInterrupt:
         return _tell("stopped", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -47,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if arguments.verbose:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            return _tell(f"no space left on the disk, for {error.filename or 'what is written'}; free some", REFUSED)
+        if isinstance(error, OSError) and error.filename is not None:
+            return _tell(f"{error.filename}: {error.strerror}; give another path or change what is there", REFUSED)
+        if arguments.verbose:
             return FAILED
         text = str(error) if type(error).__module__.startswith("tuner.") else f"{type(error).__name__}: {error}"
         return _tell(f"{text} (mirtune -v {arguments.command} ... shows the traceback)", FAILED)
@@ -54,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tell(sentence: str, status: int) -> int:
-    print(f"mirtune: {sentence}", file=sys.stderr)
+    print(f"mirtune: {printable(sentence)}", file=sys.stderr)
     return status
 
 

@@ -124,7 +124,8 @@ def _read(corpus: Corpus, columns: list[str], filters: list[tuple[str, str, str]
             f"{path} is damaged: its checksum is not the one in {corpus.folder / MANIFEST}; "
             f"{corpus.manifest.again(corpus.folder)}"
         )
-    return parquet.read_table(path, columns=columns, filters=filters)
+    # an id stands there once for each onset of its track: kept as words they would be gigabytes
+    return parquet.read_table(path, columns=columns, filters=filters, read_dictionary=["track"])
 
 
 def excerpt(row: Any, onsets: Onsets, from_s: float | None = None, seconds: float | None = None) -> slice:
@@ -200,7 +201,7 @@ def _summary(manifest: Manifest, tracks: pd.DataFrame, splits: tuple[str, ...]) 
 def _velocity_percentiles(corpus: Corpus) -> dict[str, dict[str, list[float]]]:
     """Split -> class -> percentiles of its velocities, where some are known."""
     table = _read(corpus, ["track", "class", "velocity"])
-    tracks = table["track"].combine_chunks().dictionary_encode()  # a look-up a track, not one an onset
+    tracks = table["track"].unify_dictionaries().combine_chunks()  # a look-up a track, not one an onset
     split_of = dict(zip(corpus.tracks["id"], corpus.tracks["split"], strict=True))
     splits = np.array([SPLITS.index(split_of[name]) for name in tracks.dictionary.to_pylist()], int)
     split = splits[tracks.indices.to_numpy()]

@@ -22,23 +22,14 @@ from data_prep.corpora import Track
 from data_prep.files import checksum, disk_space, is_disk_full, write_atomically, write_json
 from data_prep.framing import FramedTrack, frame_track
 from data_prep.manifest import SPLITS, Moments
-from data_prep.refused import Refused
+from data_prep.refused import reason_of
 from data_prep.shards import ShardWriter
 from data_prep.spectrogram import BANDS
 
 # Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 CONDITION = "clean"
-BESIDE = (
-    "check",
-    "clicks",
-    "job",
-    "manifest",
-    "options",
-    "pictures",
-    "show",
-    "workers",
-)  # modules: no shard hangs on them
+BESIDE = ("check", "clicks", "job", "options", "pictures", "show", "workers")  # modules: no shard hangs on them
 TABLES = {
     "tracks": pa.schema(
         [

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -314,3 +316,10 @@ def test_two_preparations_at_once_into_one_folder(source, tmp_path):
     assert again == [0]
     Corpus.open(tmp_path / "s" / "mdb", verify=True)
     prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
+
+
+def test_code_that_shapes_shards_is_none_of_what_stands_beside():
+    asked = (
+        "import sys, data_prep.parts as parts; print(*({f'data_prep.{of}' for of in parts.BESIDE} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout == "\n"

@@ -72,7 +72,9 @@ def test_killed_again_and_again(source, whole, tmp_path, workers, moments):
 def test_a_finished_corpus_stays_while_nothing_changed(source, tmp_path):
     first = prepare("mdb", source=source, shards=tmp_path, options=PrepOptions(workers=1))
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "mdb").glob("*.arrow")}
-    assert kill_when(start(source, tmp_path, 1), lambda: (tmp_path / "nowhere").exists(), limit_s=0.3)
+    lock = tmp_path / "mdb" / "parts" / ".lock"
+    before = lock.stat().st_mtime_ns
+    assert kill_when(start(source, tmp_path, 1), lambda: lock.stat().st_mtime_ns > before)  # it has begun
     Corpus.open(tmp_path / "mdb", verify=True)
     assert start(source, tmp_path, 1).wait() == 0
     again = Corpus.open(tmp_path / "mdb", verify=True).manifest

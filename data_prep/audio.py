@@ -1,6 +1,7 @@
 """Audio files to mono samples at 44.1 kHz, block by block, so that an hour costs no more memory than a second."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def to_mono(channels: np.ndarray) -> np.ndarray:
 
 def _opened(path: Path) -> soundfile.SoundFile:
     """The file, opened, its header checked."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is False, too, where links loop or a name is too long
         raise Refused(f"no audio file at {path}; check the path or download the corpus again")
     try:
         file = soundfile.SoundFile(path)

@@ -13,12 +13,12 @@ import numpy as np
 from data_prep.audio import AudioFacts, probe
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import PrepOptions, Track
-from data_prep.framing import check_ends, no_onset
+from data_prep.framing import check_ends, check_names, no_onset
 from data_prep.job import Progress, missing_tracks, name_of, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
 from data_prep.onsets import onset_frames
 from data_prep.rates import SAMPLE_RATE_HZ
-from data_prep.refused import Refused
+from data_prep.refused import reason_of
 from data_prep.spectrogram import frame_count
 from data_prep.workers import run_on_workers
 
@@ -152,7 +152,7 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
         try:
             facts = probe(path)
         except Exception as reason:  # as in the preparation, one bad track never stops a corpus
-            find(UNUSABLE, str(reason) if isinstance(reason, Refused) else repr(reason))
+            find(UNUSABLE, reason_of(reason, track.id))
             continue
         audio.append((str(path), facts))
         if facts.silent:
@@ -160,6 +160,7 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
         if facts.clipped_samples > CLIPPED_SHARE * facts.seconds * facts.rate_hz * facts.channels:
             find(CLIPPED, f"{path} has {facts.clipped_samples:,} samples at full scale (peak {facts.peak:.2f})")
     try:
+        check_names(track)
         annotated = track.recording.annotate()
         labels, unknown, found = annotated.labels, annotated.unknown, annotated.onsets
         seconds = max((of.seconds for _, of in audio), default=track.seconds or 0.0)
@@ -180,7 +181,7 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
         if unknown:
             find(UNKNOWN, ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10)))
     except Exception as reason:
-        find(UNUSABLE, str(reason) if isinstance(reason, Refused) else repr(reason))
+        find(UNUSABLE, reason_of(reason, track.id))
     return CheckedTrack(
         track.id, track.split, seconds, frames, tuple(map(int, onsets)), labels, unknown, tuple(audio), tuple(findings)
     )

@@ -40,6 +40,7 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
 
     Raises Refused where the track cannot be used.
     """
+    check_names(track)
     heard = track.recording.read()
     if isinstance(heard, Framed):
         frames, of = np.nonzero(heard.targets == ONSET)
@@ -66,6 +67,13 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
         annotated.unknown,
         left_out,
     )
+
+
+def check_names(track: Track) -> None:
+    """Refused where a name cannot stand in a table."""
+    for name in (track.id, *map(str, track.recording.sources)):
+        if name.encode(errors="replace").decode() != name:
+            raise Refused(f"{name} has a name that is not UTF-8; rename it")
 
 
 def no_onset(track: Track) -> Refused:

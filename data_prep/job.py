@@ -5,10 +5,12 @@ finished shard leaves a record in `parts/`; a shard is made again only if its re
 source files and the front end as they are now. `manifest.json` comes last.
 """
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
-from data_prep.files import alone, checksum
+from data_prep.files import alone, checksum, disk_space
 from data_prep.manifest import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
 from data_prep.options import check_options, command, heeded_options, prepared_name, with_whole_paths
@@ -30,6 +32,7 @@ from data_prep.workers import run_on_workers
 Progress = Callable[[int, int, str], None]  # tracks done, tracks in all, what was just done
 
 PACKAGES = ("mirtune", "numpy", "scipy", "soundfile", "opencv-python-headless", "pyarrow", "mido", "partitura")
+MOST_TRACKS = 500_000  # ADTOF-YT's windows are 181,966
 
 
 def plan(
@@ -45,9 +48,14 @@ def plan(
     check_options(described, source, options)
     source = source.resolve() if source else None  # workers may stand in another folder
     options = with_whole_paths(options)
-    tracks = list(described.tracks(source, options))
+    tracks = list(islice(described.tracks(source, options), MOST_TRACKS + 1))
     if not tracks:
         raise Refused(f"{source} holds no track of {described.title}; give the top folder of the corpus")
+    if len(tracks) > MOST_TRACKS:
+        raise Refused(
+            f"{source or described.title} lists more than {MOST_TRACKS:,} tracks; expected {described.title} as "
+            "published, or fewer --hours: check its tables"
+        )
     check_splits(tracks)
     return described, source, options, tracks
 
@@ -67,9 +75,12 @@ def prepare(
     into the same folder.
     """
     described, source, options, tracks = plan(corpus, source, options or PrepOptions())
-    folder = shards.resolve() / prepared_name(corpus, options)
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
-    with alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
+    folder = Path(os.path.realpath(shards)) / prepared_name(corpus, options)
+    if source is not None and source.is_relative_to(folder):
+        raise Refused(f"--source {source} lies in {folder}, which is to be written; give another --shards or --name")
+    with disk_space(folder):
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+    with disk_space(folder), alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
         return _prepare(described, source, options, plan_parts(tracks, folder, VOCABULARIES[options.classes]), progress)
 
 
@@ -98,9 +109,13 @@ def name_of(tracks: Sequence[Track]) -> str:
 
 
 def check_splits(tracks: Iterable[Track]) -> None:
-    """Refused where tracks of one performance stand in different splits."""
+    """Refused where tracks of one performance stand in different splits, or two have the same id."""
     split_of: dict[str, str] = {}
+    ids: set[str] = set()
     for track in tracks:
+        if track.id in ids:
+            raise Refused(f"track {track.id!r} is listed twice; expected each once: correct the corpus's table")
+        ids.add(track.id)
         if split_of.setdefault(track.performance, track.split) != track.split:
             raise Refused(
                 f"performance {track.performance!r} stands in {split_of[track.performance]} and in {track.split}; "
@@ -200,7 +215,7 @@ def audio_in_several_splits(parts: list[Part]) -> int:
 def remove_strays(parts: list[Part]) -> None:
     """Remove what a killed worker left half-written, and shards that no longer belong."""
     folder, names = parts[0].folder, {part.name for part in parts}
-    for half_written in folder.rglob(".*.part"):
+    for half_written in [*folder.glob(".*.part"), *(folder / "parts").glob(".*.part")]:
         half_written.unlink()
     for path in [*folder.glob("shard-*.arrow"), *(folder / "parts").glob("shard-*")]:
         if path.name.split(".")[0] not in names:

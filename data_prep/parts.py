@@ -6,9 +6,12 @@ A part leaves a shard, and in `parts/` its rows of the tables of tracks and onse
 import hashlib
 import itertools
 import json
+import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -84,8 +87,9 @@ class Part:
         """The record of an earlier run, if it still fits and the files' bytes are what they were."""
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
-            fits = record["key"] == self.key() and record["checksums"] == self._checksums()
-        except (OSError, ValueError, KeyError, TypeError):
+            fits = record.pop("itself") == _digest(record) and record["key"] == self.key()
+            fits = fits and record["checksums"] == self._checksums()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return record if fits else None
 
@@ -112,8 +116,7 @@ class Part:
                 except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
                     if is_disk_full(reason):
                         raise
-                    text = str(reason) if isinstance(reason, Refused) else f"{track.id}: {reason!r}"
-                    refused.append({"id": track.id, "split": track.split, "reason": text})
+                    refused.append({"id": track.id, "split": track.split, "reason": reason_of(reason, track.id)})
                     continue
                 writer.write(framed.bands, framed.targets)
                 moments += Moments.of(framed.bands)
@@ -143,8 +146,13 @@ class Part:
             "moments": asdict(moments),
             "took_s": time.perf_counter() - began,
         }
-        write_json(self.record, record)
+        write_json(self.record, {**record, "itself": _digest(record)})
         return record
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """What tells a damaged record."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _onset_table(framed: FramedTrack) -> pa.Table:
@@ -156,8 +164,13 @@ def _onset_table(framed: FramedTrack) -> pa.Table:
 
 def stamps_below(path: Path) -> list[tuple[str, int, int]]:
     """(path, bytes, time of change) of a file, or of all files in a folder; none where there is nothing."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    stamps = []
+    for file in sorted(path.rglob("*")) if os.path.isdir(path) else [path]:
+        with suppress(OSError):  # gone meanwhile, links that loop, names that are too long: whoever reads it says so
+            status = file.stat()
+            if stat.S_ISREG(status.st_mode):
+                stamps.append((str(file), status.st_size, status.st_mtime_ns))
+    return stamps
 
 
 @cache

@@ -19,6 +19,7 @@ BARS = 8
 HOURS = 0.4  # unless --hours says otherwise
 SPLIT_SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 GROOVE_S = 18.0  # about what eight bars last
+MOST_GROOVES = 10**9  # the job refuses far fewer; --hours 1e308 is no whole number of them
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class GeneratedGroove:
 def _generated(styles: tuple[str, ...], split: str, seconds: float, options: PrepOptions) -> Iterator[Track]:
     """Grooves of the styles in turn, until they last about so long."""
     kits = kits_by_split(options.kits)[split]
-    for number in range(max(len(styles), round(seconds / GROOVE_S))):
+    for number in range(max(len(styles), round(min(seconds / GROOVE_S, MOST_GROOVES)))):
         style = styles[number % len(styles)]
         name = f"{split}-{number:04d}-{style}"
         seed = seed_of(options.seed, name)

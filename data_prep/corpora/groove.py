@@ -22,6 +22,7 @@ COLUMNS = ("id", "midi_filename", "duration", "split")
 ADVICE = f"expected the top folder of the Groove MIDI Dataset, which holds {TABLE} as published; check --source"
 # Training performances are cut, so that one long take is heard on several kits.
 EXCERPT_S = 30.0
+LONGEST_S = 4 * 3600.0  # many times what there is
 
 
 def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
@@ -64,7 +65,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     inside = Inside(path.parent)
     rows = []
     for line, row in read_rows(path, COLUMNS, ADVICE):
-        fits = row["split"] in SPLITS and 0 < number(row["duration"]) < math.inf and inside(row["midi_filename"])
+        fits = row["split"] in SPLITS and 0 < number(row["duration"]) <= LONGEST_S and inside(row["midi_filename"])
         if not fits:
             raise Refused(
                 f"{path} line {line} does not describe a performance; expected {', '.join(COLUMNS)} with a split of "

@@ -9,6 +9,7 @@ from pathlib import Path
 from data_prep.bounded import read_bounded
 from data_prep.refused import Refused
 
+MAX_VALUE_CHARACTERS = 1000
 MAX_TABLE_BYTES = 64 * 2**20  # E-GMD's 45,537 rows are ten
 
 
@@ -16,7 +17,7 @@ def read_rows(path: Path, columns: Sequence[str], advice: str) -> Iterator[tuple
     """The rows of a csv table with their line numbers; ``advice`` ends the sentence of a refusal.
 
     Raises Refused where the table is missing, too large, not UTF-8, empty, lacks a column, or a row is of another
-    length or empty in one of the columns. A byte order mark and any line ends are fine.
+    length, too long or empty in one of the columns. A byte order mark and any line ends are fine.
     """
     content = read_bounded(path, MAX_TABLE_BYTES, "table", advice)
     try:
@@ -36,6 +37,11 @@ def read_rows(path: Path, columns: Sequence[str], advice: str) -> Iterator[tuple
             if len(values) != len(header):
                 raise Refused(
                     f"{path} line {reader.line_num} has {len(values)} values for {len(header)} columns; {advice}"
+                )
+            if long := [name for name, value in row.items() if len(value) > MAX_VALUE_CHARACTERS]:
+                raise Refused(
+                    f"{path} line {reader.line_num} has a {long[0][:40]} of more than {MAX_VALUE_CHARACTERS} "
+                    f"characters; {advice}"
                 )
             if blank := [name for name in columns if not row[name]]:
                 raise Refused(f"{path} line {reader.line_num} has no {blank[0]}; {advice}")

@@ -166,6 +166,7 @@ def check_table(report: "Report") -> "Table":
 def check_lines(report: "Report") -> list[str]:
     """Formats of the audio, labels, and what was found, a few of each kind."""
     from data_prep.check import KINDS
+    from data_prep.refused import printable
 
     lines = []
     if report.formats:
@@ -183,7 +184,7 @@ def check_lines(report: "Report") -> list[str]:
             lines += [f"  {of.split} {of.track}: {of.detail}" for of in found[:SHOWN_REASONS]]
             if len(found) > SHOWN_REASONS:
                 lines.append(f"  and {len(found) - SHOWN_REASONS:,} more; --json lists all")
-    return lines if report.findings else [*lines, "nothing is wrong with what is there"]
+    return [*map(printable, lines)] if report.findings else [*lines, "nothing is wrong with what is there"]
 
 
 def remarks(manifest: "Manifest") -> list[str]:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the pictures and say what they show."""
-    from data_prep.refused import Refused
+    from data_prep.refused import Refused, printable
     from data_prep.shards import Corpus
     from data_prep.show import show_corpus, show_track
     from tuner.options import refuse_unknown
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         print_table(table(shown))
         print("\n".join([*remarks(shown), f"picture: {shown['picture']}"]))
     else:
-        print("\n".join(lines(shown)))
+        print("\n".join(map(printable, lines(shown))))
         for remark in shown["remarks"]:
             print(remark, file=sys.stderr)
 

@@ -10,6 +10,7 @@ from data_prep.refused import Refused
 
 SPEC, METADATA, SNAPSHOTS = "dataset_spec.pb", "snapshot.metadata", "*/*.shard/*.snapshot"
 GZIP = b"\x1f\x8b"
+MOST_DEFLATED = 1032  # bytes that one of a gzip file can stand for
 
 
 @cache
@@ -73,7 +74,7 @@ class SavedDataset:
                 raise Refused(self._damaged("cannot be read", error)) from error
         sizes = [(of.shape.num_elements() or 0) * of.dtype.size for of in tensorflow.nest.flatten(self.spec)]
         held = sum(path.stat().st_size for path in self._snapshots)
-        if not self._compression() and held < count * sum(sizes):
+        if held * (MOST_DEFLATED if self._compression() else 1) < count * sum(sizes):
             expected = f"{count:,} elements of {sum(sizes):,} bytes"
             raise Refused(self._damaged(f"holds {held:,} bytes; expected more than {expected}"))
         return count

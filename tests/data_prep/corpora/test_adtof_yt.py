@@ -239,6 +239,18 @@ def test_a_compressed_file_that_breaks_off_gives_what_it_has(copied, tmp_path):
     assert all(f"breaks off after {there} elements" in entry["reason"] for entry in manifest.refused)
 
 
+def test_a_compressed_file_that_claims_a_billion_windows(copied, tmp_path, capsys):
+    shutil.rmtree(copied / "adtof_yt_train")
+    folder = save_split(copied / "adtof_yt_train", *windows("train"), compression="GZIP")
+    metadata = folder / "snapshot.metadata"
+    saved = metadata.read_bytes()
+    count = bytes((0x30, COUNTS["train"]))  # field 6, elements
+    assert saved.count(count) == 1
+    metadata.write_bytes(saved.replace(count, bytes((0x30, 0x80, 0x94, 0xEB, 0xDC, 0x03))))
+    assert main(line(copied, tmp_path / "shards")) == 2
+    assert "expected more than 1,000,000,000 elements of 142,400 bytes" in capsys.readouterr().err
+
+
 def test_a_flipped_bit_ends_a_split_there(copied, tmp_path):
     """TensorFlow finds no way past a damaged record."""
     (path,) = (copied / "adtof_yt_train").glob("*/*/*.snapshot")

@@ -18,6 +18,7 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4_000, 384_000
 MOST_CHANNELS = 64
 LONGEST_S = 24 * 3600  # of which a spectrogram is 1.5 GB; silence of any length compresses to nothing
 LOUDEST = 16.0  # floats may pass 1 a little; far beyond it they are integers in disguise
+MAX_BYTES = 32 * 2**30  # a day of stereo; the header of a far larger file may tell of a second
 SILENT_BELOW = 1e-4  # -80 dB: below the dither of 16 bits nothing can be heard
 CLIPPED_RUN = 3  # one sample at full scale may be a peak that was normalised to it
 CUT_SHORT_S = 0.1  # that a file may lack of what its header promises
@@ -129,6 +130,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
     """The file, opened, its header checked."""
     if not os.path.isfile(path):  # which is False, too, where links loop or a name is too long
         raise Refused(f"no audio file at {path}; check the path or download the corpus again")
+    if (size := os.path.getsize(path)) > MAX_BYTES:
+        raise Refused(f"{path} holds {size:,} bytes; expected a recording of at most {MAX_BYTES:,}: cut or replace it")
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:  # TypeError: *.raw

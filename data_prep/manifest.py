@@ -135,9 +135,22 @@ class Manifest:
                 f"`mirtune prep` for {folder.name} again"
             )
         try:
-            return _fitted(content, cls, "manifest")
+            manifest: Manifest = _fitted(content, cls, "manifest")
+            manifest.check()
         except ValueError as error:
             raise Refused(damaged.format(error)) from error
+        return manifest
+
+    def check(self) -> None:
+        """Raises ValueError where the splits do not fit the classes."""
+        if set(self.splits) != set(SPLITS):
+            raise ValueError(f"its splits are {', '.join(sorted(self.splits))[:100]}")
+        for name, split in self.splits.items():
+            if set(split.onsets) != set(self.classes):
+                raise ValueError(f"the {name} split has onsets of {', '.join(sorted(split.onsets))[:100]}")
+            numbers = (split.tracks, split.frames, split.windows, split.seconds, *split.onsets.values())
+            if min(numbers) < 0 or (split.tracks > 0) != (split.seconds > 0):
+                raise ValueError(f"the {name} split has {split.tracks} tracks of {split.seconds:g} s")
 
 
 def _fitted(value: Any, kind: Any, name: str) -> Any:

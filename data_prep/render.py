@@ -25,6 +25,7 @@ HIT_SPREAD_DB = 0.7
 TUNED_TRACKS, MOST_TUNING = 0.6, 0.04  # share of tracks that are not at the recordings' pitch, and by how much at most
 VELOCITY_JITTER = 5  # for the choice of a recording only: neighbouring layers serve as round robin
 LONGEST_S = 4 * 3600.0
+BLOCK_SAMPLES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,15 @@ def _layer(voice: Voice, velocity: float, draw: float) -> Layer:
 
 def _retuned(samples: np.ndarray, tuning: float, count: int) -> np.ndarray:
     """A track played ``tuning`` times as fast, linear between samples: (S,) -> (count,)."""
-    positions = np.arange(count) * tuning
-    below = positions.astype(np.int32)
-    fraction = (positions - below).astype(np.float32)
-    low = samples[below]
-    return low + fraction * (samples[below + 1] - low)
+    retuned = np.empty(count, np.float32)
+    for first in range(0, count, BLOCK_SAMPLES):  # positions of a whole hour would be gigabytes
+        block = retuned[first : first + BLOCK_SAMPLES]
+        positions = np.arange(first, first + len(block)) * tuning
+        below = positions.astype(np.int32)
+        fraction = (positions - below).astype(np.float32)
+        low = samples[below]
+        block[:] = low + fraction * (samples[below + 1] - low)
+    return retuned
 
 
 def render_drums(notes: Notes, kit: Kit, *, seed: int, seconds: float | None = None) -> Rendered:

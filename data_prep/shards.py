@@ -60,7 +60,7 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> "Corpus":
-        """Open a prepared corpus; with ``verify`` every file's checksum is compared with the manifest's.
+        """Open a prepared corpus; its table's checksum, with ``verify`` every file's, is compared with the manifest's.
 
         Raises Refused where the corpus is not prepared, or a file is missing or damaged.
         """
@@ -70,7 +70,7 @@ class Corpus:
             path = folder / name
             if Path(name).name != name or not path.is_file():
                 raise Refused(f"{path}, which {folder / MANIFEST} lists, is missing; {again}")
-            if verify and checksum(path) != expected:
+            if (verify or name == TRACKS) and checksum(path) != expected:
                 raise Refused(f"{path} is damaged: its checksum is not the one in {folder / MANIFEST}; {again}")
         table = folder / TRACKS
         try:
@@ -105,13 +105,15 @@ class Corpus:
     def frames(self, row: Any) -> tuple[np.ndarray, np.ndarray]:
         """A track's bands (T, F) float16 and targets (T, K) uint8 halves, both views without a copy."""
         reader = self._readers.get(row.shard) or self._reader(row.shard)
-        batch = reader.get_batch(row.batch) if 0 <= row.batch < reader.num_record_batches else None
-        if batch is None or len(batch) != row.frames:
+        try:
+            batch = reader.get_batch(row.batch)
+            batch.validate()  # that its columns lie within the file
+            bands, targets = (column.flatten().to_numpy().reshape(row.frames, -1) for column in batch.columns)
+        except (OSError, ValueError, IndexError, OverflowError, pa.ArrowException) as error:
             raise Refused(
                 f"{self.folder / row.shard} does not hold track {row.id!r} as {self.folder / TRACKS} says; "
                 f"{self.manifest.again(self.folder)}"
-            )
-        bands, targets = (column.flatten().to_numpy().reshape(len(batch), -1) for column in batch.columns)
+            ) from error
         return bands, targets
 
     def _reader(self, shard: str) -> pa.RecordBatchFileReader:
@@ -119,7 +121,7 @@ class Corpus:
         path, again = self.folder / shard, self.manifest.again(self.folder)
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise Refused(f"{path} is damaged ({error}); {again}") from error
         if reader.schema != schema(self.manifest.bands, len(self.manifest.classes)):
             raise Refused(f"{path} holds other columns than {self.folder / MANIFEST} says; {again}")

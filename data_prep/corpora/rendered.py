@@ -21,6 +21,7 @@ from data_prep.render import render_drums
 
 MIXED_SHARE = 0.7  # of the tracks have accompaniment under their drums
 TAIL_S = 1.0  # the last hits ring on
+LONGEST_S = 1800.0  # rendered whole, in half a gigabyte or a few; Groove's longest performance lasts 23 minutes
 
 
 def seed_of(*words: object) -> int:
@@ -48,6 +49,10 @@ class MidiExcerpt:
     path: Path
     start_s: float = 0.0
     seconds: float = float("inf")
+
+    def __str__(self) -> str:
+        whole = self.start_s == 0 and self.seconds == float("inf")
+        return str(self.path) if whole else f"{self.path} from {self.start_s:.1f} s on"
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -111,6 +116,11 @@ class Rendering:
         notes = self.performance.notes()
         if not len(notes):
             raise Refused(f"{self.performance} has no drum note with velocity above 0: nothing to render")
+        if notes.times_s[-1] > LONGEST_S:
+            raise Refused(
+                f"{self.performance} lasts {notes.times_s[-1]:,.0f} s; expected at most {LONGEST_S:,.0f} s: cut it, or "
+                "download it again"
+            )
         return notes
 
     def _annotated(self, notes: Notes, sounded: np.ndarray | None = None) -> Annotated:

@@ -13,6 +13,7 @@ from data_prep.corpora import PrepOptions
 from data_prep.framing import frame_track
 from data_prep.job import prepare
 from data_prep.refused import Refused
+from data_prep.shards import Corpus
 from tuner.cli import main
 
 ONE = PrepOptions(workers=1)
@@ -167,3 +168,59 @@ def test_what_others_keep_in_the_folder_stays(tmp_path):
     download.write_text("")
     prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
     assert download.exists()
+
+
+def test_a_performance_of_hours_is_not_rendered(tmp_path):
+    written_groove(tmp_path / "source", *((name, "a.mid", "3", "test") for name in "ab"))
+    write_midi(tmp_path / "source" / "b.mid", [(0.5, "kick"), (20 * 3600.0, "kick")], GENERAL_MIDI)
+    table = tmp_path / "source" / "info.csv"
+    table.write_text(table.read_text().replace("b,a.mid", "b,b.mid"))
+    manifest = prepare("groove", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    assert [entry["id"] for entry in manifest.refused] == ["b"]
+    assert "b.mid lasts 72,000 s; expected at most 1,800 s" in manifest.refused[0]["reason"]
+
+
+def test_a_sparse_file_of_terabytes(tmp_path):
+    written = write_sadtp(tmp_path / "source")
+    os.truncate(written[0].audio, 2**40)
+    manifest = prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    assert "A Song/mix.wav holds 1,099,511,627,776 bytes" in manifest.refused[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    "damage", [('"snare": ', '"sna4e": '), ('"train": {', '"trbin": {'), ('"tracks": 3', '"tracks": 0')]
+)
+def test_a_manifest_with_a_wrong_letter(damage, tmp_path, capsys):
+    write_sadtp(tmp_path / "source")
+    prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    manifest = tmp_path / "sadtp" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(*damage, 1))
+    assert main(["show", "sadtp", "--shards", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "manifest.json is damaged (the " in capsys.readouterr().err.replace("(its", "(the")
+
+
+def test_a_damaged_table_of_tracks_is_noticed_at_once(tmp_path, capsys):
+    write_sadtp(tmp_path / "source")
+    prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    table = tmp_path / "sadtp" / "tracks.parquet"
+    table.write_bytes(table.read_bytes().replace(b"A Song", b"A Sung"))
+    assert main(["show", "sadtp", "--shards", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "tracks.parquet is damaged: its checksum" in capsys.readouterr().err
+
+
+def test_a_shard_with_flipped_bytes_is_shown_or_refused(tmp_path):
+    write_sadtp(tmp_path / "source")
+    prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    corpus = Corpus.open(tmp_path / "sadtp")
+    row = next(corpus.tracks.itertuples())
+    shard = tmp_path / "sadtp" / row.shard
+    whole = shard.read_bytes()
+    refused = 0
+    for at in (*range(0, 1200, 7), *range(len(whole) - 1000, len(whole), 7)):
+        shard.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            bands, targets = Corpus.open(tmp_path / "sadtp").frames(row)
+            assert len(bands) == len(targets) == row.frames
+        except Refused:
+            refused += 1
+    assert refused > 20

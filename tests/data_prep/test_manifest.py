@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.corpora import CORPORA, PrepOptions
+from data_prep.files import checksum
 from data_prep.job import prepare
 from data_prep.manifest import FORMAT, MANIFEST, WINDOW_FRAMES, Manifest, window_count
 from data_prep.options import command, options_of
@@ -98,6 +99,14 @@ def test_nesting_without_end(damaged):
         Corpus.open(damaged)
 
 
+def rewrite(folder, table):
+    """Another table of tracks, with a manifest that lists it."""
+    table.to_parquet(folder / TRACKS)
+    content = json.loads((folder / MANIFEST).read_text())
+    content["files"][TRACKS] = checksum(folder / TRACKS)
+    (folder / MANIFEST).write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -108,16 +117,16 @@ def test_nesting_without_end(damaged):
 )
 def test_a_table_of_tracks_that_makes_no_sense(damaged, change, said):
     table = pd.read_parquet(damaged / TRACKS)
-    table.assign(**change).to_parquet(damaged / TRACKS)
+    rewrite(damaged, table.assign(**change))
     with pytest.raises(Refused, match=said):
         Corpus.open(damaged).rows("test")
 
 
 def test_a_table_of_tracks_that_is_none(damaged):
     (damaged / TRACKS).write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(Refused, match=r"tracks\.parquet is damaged .*run `mirtune prep mdb --source .* --shards"):
+    with pytest.raises(Refused, match=r"tracks\.parquet is damaged.* run `mirtune prep mdb --source .* --shards"):
         Corpus.open(damaged)
-    pd.DataFrame({"id": ["Punk"]}).to_parquet(damaged / TRACKS)
+    rewrite(damaged, pd.DataFrame({"id": ["Punk"]}))
     with pytest.raises(Refused, match=r"tracks\.parquet is not the table of tracks"):
         Corpus.open(damaged)
 
@@ -133,7 +142,7 @@ def test_a_shard_with_other_columns(damaged):
 @pytest.mark.parametrize("change", [{"batch": 99}, {"batch": -1}, {"frames": 3}])
 def test_a_shard_that_does_not_hold_what_the_table_says(damaged, change):
     table = pd.read_parquet(damaged / TRACKS)
-    table.assign(**change).to_parquet(damaged / TRACKS)
+    rewrite(damaged, table.assign(**change))
     corpus = Corpus.open(damaged)
     with pytest.raises(Refused, match=r"does not hold track '\w+' as .*tracks\.parquet says"):
         corpus.frames(next(corpus.rows("all").itertuples()))

@@ -116,6 +116,8 @@ class Part:
                 except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
                     if is_disk_full(reason):
                         raise
+                    if isinstance(reason, OSError | MemoryError):
+                        key = ""  # that may pass: the next run tries again
                     refused.append({"id": track.id, "split": track.split, "reason": reason_of(reason, track.id)})
                     continue
                 writer.write(framed.bands, framed.targets)

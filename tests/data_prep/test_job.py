@@ -303,6 +303,23 @@ def test_unknown_labels_are_listed_and_refused_above_a_share_of_all(source, tmp_
     assert {path: path.stat().st_mtime_ns for path in written} == written  # nothing is done twice
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error", "Punk.wav")])
+def test_what_may_pass_is_tried_again_by_the_next_run(source, tmp_path, monkeypatch, error):
+    def fails(track, classes):
+        if track.id == "Punk":
+            raise error
+        return frame_track(track, classes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("data_prep.parts.frame_track", fails)
+        manifest = prepare("mdb", source=source, shards=tmp_path, options=ONE)
+    assert [entry["id"] for entry in manifest.refused] == ["Punk"]
+    seen = []
+    manifest = prepare("mdb", source=source, shards=tmp_path, options=ONE, progress=lambda *news: seen.append(news))
+    assert not manifest.refused
+    assert seen[0][:2] == (7, 8)
+
+
 def test_two_preparations_at_once_into_one_folder(source, tmp_path):
     again = []
 

@@ -93,7 +93,7 @@ def untested(shards, tmp_path):
     shutil.copytree(shards, tmp_path / "shards")
     path = tmp_path / "shards" / "mdb" / "manifest.json"
     content = json.loads(path.read_text())
-    content["splits"]["test"]["tracks"] = 0
+    content["splits"]["test"] |= {"tracks": 0, "seconds": 0.0}
     path.write_text(json.dumps(content))
     return tmp_path / "shards"
 

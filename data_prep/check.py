@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.audio import AudioFacts, probe
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import PrepOptions, Track
-from data_prep.framing import check_ends, check_names, no_onset
+from data_prep.framing import check_ends, check_length, check_names, no_onset
 from data_prep.job import Progress, missing_tracks, name_of, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
 from data_prep.onsets import onset_frames
@@ -165,6 +165,7 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
         labels, unknown, found = annotated.labels, annotated.unknown, annotated.onsets
         seconds = max((of.seconds for _, of in audio), default=track.seconds or 0.0)
         samples = max((resampled(of) for _, of in audio), default=round(seconds * SAMPLE_RATE_HZ))
+        check_length(track, samples)
         frames = frame_count(samples) if whole_tracks else WINDOW_FRAMES
         if whole_tracks and not labels:
             raise no_onset(track)

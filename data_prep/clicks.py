@@ -6,6 +6,7 @@ each as a waveform of its own, and no click covers the attack that it marks. Tim
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,26 @@ def write_clicks(corpus: Corpus, row: Any, onsets: Onsets, path: Path, *, source
     there is no audio, or it is not what the corpus was prepared from.
     """
     track, remarks = _track_again(corpus, row, source)
-    with disk_space(path.parent), write_atomically(path) as temporary:
+    with _writing(path), write_atomically(path) as temporary:
         peaks = _write(temporary, corpus, row, track, onsets, np.ones(2, np.float32))
         if (
             peaks.max() > 1
         ):  # floats, mixes and chords of clicks: rare, so that a second pass is cheaper than two always
             _write(temporary, corpus, row, track, onsets, 1 / np.maximum(peaks, 1))
     return remarks
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Refused where the disk is full; libsndfile does not say whether it is."""
+    try:
+        with disk_space(path.parent):
+            yield
+    except soundfile.SoundFileError as error:
+        raise Refused(
+            f"{path} cannot be written ({error}); there may be no space left on its disk: free some, or give another "
+            "--out"
+        ) from error
 
 
 def _write(path: Path, corpus: Corpus, row: Any, track: Track, onsets: Onsets, gains: np.ndarray) -> np.ndarray:

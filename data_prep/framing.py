@@ -1,6 +1,7 @@
 """A track into frames: bands and targets, with a row for the table of tracks. T frames, F bands, K classes."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,13 @@ from data_prep.corpora.track import Framed, Track
 from data_prep.files import checksum, fingerprint
 from data_prep.manifest import window_count
 from data_prep.onsets import ONSET, Onsets, onset_frames, target_grid
-from data_prep.rates import FRAMES_PER_S
+from data_prep.rates import FRAMES_PER_S, SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.spectrogram import log_spectrogram_of
 
 # An annotation of which more lies beyond its audio belongs to another recording.
 MAX_BEYOND_END_SHARE = 0.1
+LONGEST_S = 8 * 3600
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
     onsets = annotated.onsets
     if not annotated.labels:
         raise no_onset(track)
-    bands = log_spectrogram_of(heard.blocks)
+    bands = log_spectrogram_of(_at_most(heard.blocks, track))
     beyond = check_ends(track, onsets, len(bands))
     inside = onset_frames(onsets.times_s) < len(bands)
     merged = onsets[inside].merged()
@@ -67,6 +69,20 @@ def frame_track(track: Track, classes: int) -> FramedTrack:
         annotated.unknown,
         left_out,
     )
+
+
+def _at_most(blocks: Iterable[np.ndarray], track: Track) -> Iterator[np.ndarray]:
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        check_length(track, samples)
+        yield block
+
+
+def check_length(track: Track, samples: int) -> None:
+    """Refused where the frames, which memory holds, would be more than half a gigabyte."""
+    if samples > LONGEST_S * SAMPLE_RATE_HZ:
+        raise Refused(f"track {track.id} lasts longer than {LONGEST_S // 3600} hours; expected one piece: cut it")
 
 
 def check_names(track: Track) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from data_prep.bounded import read_bounded
 from data_prep.corpora import Track
 from data_prep.files import checksum, disk_space, is_disk_full, write_atomically, write_json
 from data_prep.framing import FramedTrack, frame_track
@@ -33,6 +34,7 @@ from data_prep.spectrogram import BANDS
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 CONDITION = "clean"
 BESIDE = ("check", "clicks", "job", "options", "pictures", "show", "workers")  # modules: no shard hangs on them
+MAX_RECORD_BYTES = 256 * 2**20  # every track refused at length
 TABLES = {
     "tracks": pa.schema(
         [
@@ -86,7 +88,7 @@ class Part:
     def finished(self) -> dict[str, Any] | None:
         """The record of an earlier run, if it still fits and the files' bytes are what they were."""
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
+            record = json.loads(read_bounded(self.record, MAX_RECORD_BYTES, "record", "it is made again"))
             fits = record.pop("itself") == _digest(record) and record["key"] == self.key()
             fits = fits and record["checksums"] == self._checksums()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -94,7 +96,8 @@ class Part:
         return record if fits else None
 
     def _checksums(self) -> dict[str, str]:
-        return {path.name: checksum(path) for path in (self.shard, *(self.table(name) for name in TABLES))}
+        paths = (self.shard, *(self.table(name) for name in TABLES))
+        return {path.name: checksum(path) for path in paths if path.is_file()}  # a pipe would be waited for
 
     def prepare(self) -> dict[str, Any]:
         """Prepare the tracks and leave the record; memory holds one track at a time."""

@@ -12,6 +12,7 @@ from data_prep.annotations.text import text_lines
 from data_prep.bounded import read_bounded
 from data_prep.refused import Refused
 
+MAX_LABELS = 2_000  # every recording is described with them
 LEFT_OUT = ("", "-")
 HEADER = ("label", "class")
 EXPECTED_LINES = "expected lines of `label,class`, as in `KD,kick`, with `-` for labels to leave out"
@@ -26,8 +27,8 @@ def read_mapping(path: Path, allowed: Sequence[str]) -> dict[str, str | None]:
 
     `.csv` and `.txt` have `label,class` lines (or a semicolon, a tab, a blank between) with or without that header,
     blank lines and `#` lines skipped; a class of `-` or nothing leaves the label out. `.json` is an object of labels
-    and class names or null. Raises Refused where the file is missing, too large, empty or broken, a class is not one
-    of ``allowed``, or a label comes twice with different classes.
+    and class names or null. Raises Refused where the file is missing, too large or long, empty or broken, a class is
+    not one of ``allowed``, or a label comes twice with different classes.
     """
     if path.suffix.lower() == ".json":
         entries: Iterable[tuple[str, str, str | None]] = _json_entries(path)
@@ -50,6 +51,8 @@ def read_mapping(path: Path, allowed: Sequence[str]) -> dict[str, str | None]:
                 f"{path} {place} has {label!r} again, as {class_name or '-'} after {mapping[label] or '-'}; expected "
                 "one class a label: remove one"
             )
+        if len(mapping) > MAX_LABELS:
+            raise Refused(f"{path} maps more than {MAX_LABELS:,} labels; {EXPECTED_LINES}: leave out what is not used")
     if not mapping:
         raise Refused(f"{path} is empty; {EXPECTED_LINES}: add some")
     return mapping
@@ -114,7 +117,11 @@ def pair_files(source: Path) -> Pairs:
     if not source.is_dir():
         raise Refused(f"no folder at {source}; expected one with audio files and annotations: check the path")
     pairs = Pairs()
-    for folder, names in _folders(source):
+    try:
+        folders = list(_folders(source))
+    except RecursionError as error:  # os.walk
+        raise Refused(f"{source} holds folders that are nested too deep; move what is music further up") from error
+    for folder, names in folders:
         by_stem: dict[str, tuple[list[Path], list[Path]]] = {}
         for name in names:
             path = folder / name

@@ -28,6 +28,7 @@ TRAIN_BELOW, VALIDATION_BELOW = 0.7, 0.85
 TAKE = re.compile(
     r"[ _/-]+((take|version|mix|copy)[ _-]*\d*|v\d+)$|[ _-]*\(((take|version|mix|copy)[ _-]*)?\d*\)$", re.IGNORECASE
 )
+LONGEST_ENDING = 40
 ABOUT = ("readme", "license", "licence", "copying", "changelog")  # texts that annotate nothing
 COLUMNS = ("file", "split")
 ADVICE = "expected a table like `file,split` and `songs/one.wav,train`: correct it"
@@ -94,9 +95,12 @@ def _name(source: Path, path: Path) -> str:
 def song_of(name: str) -> str:
     """The name without what tells takes apart, however it is written."""
     song = unicodedata.normalize("NFC", name).casefold()
-    while (shorter := TAKE.sub("", song)) != song and shorter:
+    while True:
+        before, ending = song[:-LONGEST_ENDING], song[-LONGEST_ENDING:]  # a long row of dashes takes for ever
+        shorter = before + TAKE.sub("", ending)
+        if shorter in ("", song):
+            return song
         song = shorter
-    return song
 
 
 def draw_splits(songs: Iterable[str], seed: int) -> dict[str, str]:

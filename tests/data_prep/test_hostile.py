@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+import soundfile
 from miniature import GENERAL_MIDI, MINIATURES, hits, write_midi, write_sadtp
 
-from data_prep import job, parts
+from data_prep import framing, job, parts
 from data_prep.corpora import PrepOptions
+from data_prep.corpora.folder import song_of
 from data_prep.framing import frame_track
 from data_prep.job import prepare
 from data_prep.refused import Refused
@@ -137,15 +139,21 @@ def test_a_file_that_changes_between_plan_and_key(tmp_path):
         assert parts.stamps_below(path) == []
 
 
-@pytest.mark.parametrize("damage", ["number", "key", "list", "deep", "folder"])
+@pytest.mark.parametrize("damage", ["number", "key", "list", "deep", "folder", "pipe", "device", "a table's pipe"])
 def test_a_damaged_record_is_made_again(damage, tmp_path):
     write_sadtp(tmp_path / "source")
     first = prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
     record = tmp_path / "sadtp" / "parts" / "shard-00001.json"
     text = record.read_text()
-    if damage == "folder":
-        record.unlink()
-        record.mkdir()
+    if damage in ("folder", "pipe", "device", "a table's pipe"):
+        path = record if "table" not in damage else record.with_suffix(".onsets.parquet")
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+        elif damage == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            os.mkfifo(path)
     else:
         frames = f'"frames": {json.loads(text)["frames"]}'
         damaged = {"number": text.replace(frames, '"frames": 7'), "key": text.replace('"labels"', '"lapels"')}
@@ -224,3 +232,54 @@ def test_a_shard_with_flipped_bytes_is_shown_or_refused(tmp_path):
         except Refused:
             refused += 1
     assert refused > 20
+
+
+def test_folders_without_end(tmp_path, monkeypatch, capsys):
+    (tmp_path / "source").mkdir()
+    monkeypatch.chdir(tmp_path / "source")
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    try:
+        assert prep("folder", tmp_path / "source", tmp_path) == 2
+    finally:
+        for _ in range(1500):
+            os.chdir("..")
+            os.rmdir("d")
+    assert "nested too deep" in capsys.readouterr().err
+
+
+def test_a_name_of_dashes_takes_no_time():
+    name = "/".join(["-" * 250] * 14 + ["(1)" * 80])
+    assert song_of(name) == name.partition("(")[0]
+
+
+def test_a_mapping_of_every_word_there_is(tmp_path):
+    MINIATURES["folder"](tmp_path / "source")
+    mapping = tmp_path / "mapping.csv"
+    mapping.write_text("".join(f"label{number},kick\n" for number in range(2001)))
+    with pytest.raises(Refused, match=r"mapping.csv maps more than 2,000 labels"):
+        prepare("folder", source=tmp_path / "source", shards=tmp_path, options=PrepOptions(workers=1, mapping=mapping))
+
+
+def test_a_track_of_days(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(framing, "LONGEST_S", 3)
+    write_sadtp(tmp_path / "source")
+    with pytest.raises(Refused, match=r"track A Song lasts longer than 0 hours; expected one piece: cut it"):
+        prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    assert prep("sadtp", tmp_path / "source", tmp_path, "--check") == 2
+    assert "track B lasts longer" in capsys.readouterr().out
+
+
+def test_clicks_on_a_full_disk(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise soundfile.LibsndfileError(2)
+
+    write_sadtp(tmp_path / "source")
+    assert prep("sadtp", tmp_path / "source", tmp_path) == 0
+    monkeypatch.setattr(soundfile.SoundFile, "write", full)
+    out = tmp_path / "out"
+    line = ["show", "sadtp", "--track", "first", "--click", "--shards", str(tmp_path), "--out", str(out)]
+    assert main(line) == 2
+    assert "cannot be written (" in capsys.readouterr().err
+    assert list(out.iterdir()) == []

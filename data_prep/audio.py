@@ -130,6 +130,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
     """The file, opened, its header checked."""
     if not os.path.isfile(path):  # which is False, too, where links loop or a name is too long
         raise Refused(f"no audio file at {path}; check the path or download the corpus again")
+    if not os.access(path, os.R_OK):  # of which libsndfile says "System error"
+        raise Refused(f"{path} cannot be read (permission denied); allow it")
     if (size := os.path.getsize(path)) > MAX_BYTES:
         raise Refused(f"{path} holds {size:,} bytes; expected a recording of at most {MAX_BYTES:,}: cut or replace it")
     try:

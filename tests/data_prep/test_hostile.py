@@ -283,3 +283,12 @@ def test_clicks_on_a_full_disk(tmp_path, monkeypatch, capsys):
     assert main(line) == 2
     assert "cannot be written (" in capsys.readouterr().err
     assert list(out.iterdir()) == []
+
+
+def test_audio_that_may_not_be_read(tmp_path, monkeypatch):
+    written = write_sadtp(tmp_path / "source")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != written[1].audio)  # root may read all
+    manifest = prepare("sadtp", source=tmp_path / "source", shards=tmp_path, options=ONE)
+    assert [of["reason"] for of in manifest.refused] == [
+        f"{written[1].audio} cannot be read (permission denied); allow it"
+    ]

@@ -13,6 +13,7 @@ import numpy as np
 from data_prep.audio import AudioFacts, probe
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import PrepOptions, Track
+from data_prep.corpora.track import UnknownLabels
 from data_prep.framing import check_ends, check_length, check_names, no_onset
 from data_prep.job import Progress, missing_tracks, name_of, plan, prepared_name
 from data_prep.manifest import SPLITS, WINDOW_FRAMES, window_count
@@ -144,6 +145,7 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
     findings: list[Finding] = []
     audio: list[tuple[str, AudioFacts]] = []
     seconds, frames, labels, onsets, unknown = 0.0, 0, 0, np.zeros(classes, int), Counter[str]()
+    foreign: UnknownLabels | None = None
 
     def find(kind: str, detail: str) -> None:
         findings.append(Finding(kind, track.id, track.split, detail))
@@ -183,6 +185,9 @@ def check_track(track: Track, classes: int, whole_tracks: bool = True) -> Checke
             find(UNKNOWN, ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10)))
     except Exception as reason:
         find(UNUSABLE, reason_of(reason, track.id))
+        foreign = reason if isinstance(reason, UnknownLabels) else None
+    if any(finding.kind == UNUSABLE for finding in findings):  # of such a track only foreign labels count
+        labels, unknown = (foreign.labels, foreign.unknown) if foreign else (0, Counter())
     return CheckedTrack(
         track.id, track.split, seconds, frames, tuple(map(int, onsets)), labels, unknown, tuple(audio), tuple(findings)
     )
@@ -199,6 +204,8 @@ def _add(report: Report, track: CheckedTrack) -> None:
     report.findings += track.findings
     for _, facts in track.audio:
         report.formats[f"{facts.rate_hz:,} Hz, {'mono' if facts.channels == 1 else f'{facts.channels} channels'}"] += 1
+    report.labels += track.labels
+    report.unknown_labels.update(track.unknown)
     if any(finding.kind == UNUSABLE for finding in track.findings):
         return
     split.usable += 1
@@ -206,8 +213,6 @@ def _add(report: Report, track: CheckedTrack) -> None:
     split.windows += window_count(track.frames)
     split.onsets.update(dict(zip(report.classes, track.onsets, strict=True)))
     split.shortest_s, split.longest_s = min(split.shortest_s, track.seconds), max(split.longest_s, track.seconds)
-    report.labels += track.labels
-    report.unknown_labels.update(track.unknown)
 
 
 def _same_audio(tracks: list[CheckedTrack]) -> Iterator[Finding]:

@@ -92,7 +92,7 @@ class Manifest:
     command: str = "mirtune prep"  # that prepared it, without --shards
     refused: tuple[dict[str, str], ...] = ()  # tracks that could not be used, and why
     notes: dict[str, int] = field(default_factory=dict)  # what was left out of used tracks, with counts
-    labels: int = 0  # read in all used tracks
+    labels: int = 0  # read in all tracks but those that are refused for something else than their labels
     unknown_labels: dict[str, int] = field(default_factory=dict)  # those that the class map does not know
     versions: dict[str, str] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)  # of the workers: how long it took, audio a second

@@ -23,6 +23,7 @@ from pyarrow import parquet
 
 from data_prep.bounded import read_bounded
 from data_prep.corpora import Track
+from data_prep.corpora.track import UnknownLabels
 from data_prep.files import checksum, disk_space, is_disk_full, write_atomically, write_json
 from data_prep.framing import FramedTrack, frame_track
 from data_prep.manifest import SPLITS, Moments
@@ -119,6 +120,9 @@ class Part:
                 except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
                     if is_disk_full(reason):
                         raise
+                    if isinstance(reason, UnknownLabels):
+                        labels += reason.labels
+                        unknown += reason.unknown
                     if isinstance(reason, OSError | MemoryError):
                         key = ""  # that may pass: the next run tries again
                     refused.append({"id": track.id, "split": track.split, "reason": reason_of(reason, track.id)})

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from data_prep.refused import Refused, printable
 from data_prep.versions import version_of
@@ -61,5 +62,14 @@ def _tell(sentence: str, status: int) -> int:
     return status
 
 
+def command() -> NoReturn:
+    """Run one command and leave with its exit status."""
+    status = main()
+    if status == INTERRUPTED:  # at once: Ray crashes in its own farewell where it was stopped while it started
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

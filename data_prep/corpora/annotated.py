@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.annotations import read_labels
 from data_prep.audio import mix_blocks, read_blocks
 from data_prep.classes import VOCABULARIES, WORDS, class_map, kits, to_classes
-from data_prep.corpora.track import Annotated, Heard
+from data_prep.corpora.track import Annotated, Heard, UnknownLabels
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
 
@@ -45,9 +45,11 @@ class Annotation:
         if unknown.total() > MAX_UNKNOWN_SHARE * len(labels.labels):
             listed = ", ".join(f"{label} ({count})" for label, count in unknown.most_common(5))
             known = ", ".join(list(by_label)[:SHOWN_LABELS])
-            raise Refused(
+            raise UnknownLabels(
                 f"{self.path} has {unknown.total()} of {len(labels.labels)} labels outside the {self.vocabulary} "
-                f"vocabulary: {listed}; expected {known}: {self._advice}"
+                f"vocabulary: {listed}; expected {known}: {self._advice}",
+                len(labels.labels),
+                unknown,
             )
         kept = indices >= 0
         onsets = Onsets.of(labels.times_s[kept], indices[kept], labels.velocities[kept])

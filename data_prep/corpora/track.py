@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from data_prep.onsets import Onsets
+from data_prep.refused import Refused
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class Annotated:
     labels: int
     unknown: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+
+
+class UnknownLabels(Refused):
+    """A track is left out for its labels; they count among those of the corpus all the same."""
+
+    def __init__(self, sentence: str, labels: int, unknown: Counter[str]) -> None:
+        super().__init__(sentence)
+        self.labels, self.unknown = labels, unknown
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from miniature import drum_hits, write_mdb_track
 
 from data_prep.audio import read_audio
+from data_prep.check import check
 from data_prep.corpora import CORPORA, PrepOptions, Track
 from data_prep.framing import frame_track
 from data_prep.job import check_splits, prepare
@@ -103,7 +104,9 @@ def test_bad_tracks_are_collected_with_reasons(source, tmp_path):
     annotation_of(source, "Beatles").write_text("0.5 KD\nhalf past SD\n")
     annotation_of(source, "Rock").write_text("0.5 KD\n100.0 SD\n101.0 SD\n")
     (source / "audio" / "full_mix" / "MusicDelta_Hendrix_MIX.wav").unlink()
-    manifest = prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
+    allowed = PrepOptions(workers=1, unknown_labels=0.02)
+    manifest = prepare("mdb", source=source, shards=tmp_path / "s", options=allowed)
+    assert manifest.unknown_labels == {"WHISTLE": 1}
     reasons = {entry["id"]: entry["reason"] for entry in manifest.refused}
     wanted = {
         "Punk": "cannot be decoded as audio",
@@ -340,3 +343,15 @@ def test_code_that_shapes_shards_is_none_of_what_stands_beside():
         "import sys, data_prep.parts as parts; print(*({f'data_prep.{of}' for of in parts.BESIDE} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_track_in_another_vocabulary_counts_though_it_is_left_out(source, tmp_path):
+    _, labels = drum_hits(0)
+    annotation_of(source, "Punk").write_text("".join(f"{time_s} bd\n" for time_s, _ in labels))
+    with pytest.raises(Refused, match=rf"{len(labels)} of the \d+ labels of corpus 'mdb' .* bd \({len(labels)}\)"):
+        prepare("mdb", source=source, shards=tmp_path / "s", options=ONE)
+    allowed = PrepOptions(workers=1, unknown_labels=0.2)
+    manifest = prepare("mdb", source=source, shards=tmp_path / "s", options=allowed)
+    assert [entry["id"] for entry in manifest.refused] == ["Punk"]
+    report = check("mdb", source=source, options=allowed)
+    assert (report.labels, report.unknown_labels) == (manifest.labels, manifest.unknown_labels)

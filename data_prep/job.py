@@ -78,6 +78,7 @@ def prepare(
     folder = Path(os.path.realpath(shards)) / prepared_name(corpus, options)
     if source is not None and source.is_relative_to(folder):
         raise Refused(f"--source {source} lies in {folder}, which is to be written; give another --shards or --name")
+    check_name(described, folder)
     with disk_space(folder):
         (folder / "parts").mkdir(parents=True, exist_ok=True)
     with disk_space(folder), alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
@@ -101,6 +102,19 @@ def _prepare(
         done += len(part.tracks)
         report(done, total, part.name)
     return finish(described, source, options, parts, [records[part.name] for part in parts])
+
+
+def check_name(described: CorpusSource, folder: Path) -> None:
+    """Refused where another corpus was prepared under the name."""
+    try:
+        held = Manifest.load(folder)
+    except Refused:  # nothing, or nothing that is worth keeping
+        return
+    if held.adapter != described.name:
+        raise Refused(
+            f"{folder} holds corpus {held.adapter!r} ({held.title}), not {described.name!r}; give another --name, or "
+            "remove the folder first"
+        )
 
 
 def name_of(tracks: Sequence[Track]) -> str:

@@ -355,3 +355,10 @@ def test_a_track_in_another_vocabulary_counts_though_it_is_left_out(source, tmp_
     assert [entry["id"] for entry in manifest.refused] == ["Punk"]
     report = check("mdb", source=source, options=allowed)
     assert (report.labels, report.unknown_labels) == (manifest.labels, manifest.unknown_labels)
+
+
+def test_a_name_that_another_corpus_has(source, tmp_path):
+    prepare("demo", source=None, shards=tmp_path, options=PrepOptions(workers=1, hours=0.01, name="mine"))
+    with pytest.raises(Refused, match=r"mine holds corpus 'demo' \(.*\), not 'mdb'; give another --name, or remove"):
+        prepare("mdb", source=source, shards=tmp_path, options=PrepOptions(workers=1, name="mine"))
+    assert Corpus.open(tmp_path / "mine", verify=True).manifest.adapter == "demo"

@@ -127,7 +127,9 @@ def run(arguments: argparse.Namespace) -> None:
     for line in remarks(manifest):
         print(line, file=sys.stderr)
     speed = f"{manifest.timing['times_real_time']:,.0f} times real time a worker"
-    print(f"{manifest.corpus} is ready in {arguments.shards / manifest.corpus} after", end=" ")
+    lost, tracks = len(manifest.refused), sum(of.tracks for of in manifest.splits.values())
+    without = f", without {lost:,} of {lost + tracks:,} tracks," if lost else ""
+    print(f"{manifest.corpus} is ready in {arguments.shards / manifest.corpus}{without} after", end=" ")
     print(f"{time.monotonic() - began:.0f} s ({manifest.timing['seconds']:.1f} s of workers' time, {speed})")
 
 

@@ -78,5 +78,5 @@ def table(rows: Sequence[Row]) -> "Table":
     for row in rows:
         test = "" if row.test is None else f"{row.test:.3f}"
         numbers = (f"{row.validation:.3f}", test, row.protocol, f"{row.parameters:,}", str(row.trials))
-        shown.add_row(row.corpus, row.architecture, *numbers, row.when.replace("T", " ").removesuffix("+00:00"))
+        shown.add_row(row.corpus, row.architecture, *numbers, f"{datetime.fromisoformat(row.when):%Y-%m-%d %H:%M}")
     return shown

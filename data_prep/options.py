@@ -35,7 +35,7 @@ def check_options(described: CorpusSource, source: Path | None, options: PrepOpt
         if field.name not in (*OF_ALL_CORPORA, *described.heeds) and getattr(options, field.name) != field.default
     ]
     for name in given:
-        raise Refused(f"--{name.replace('_', '-')} means nothing to {what}; leave it out")
+        raise Refused(f"{_flag(name, getattr(options, name, None))} means nothing to {what}; leave it out")
     if options.classes not in described.vocabularies:
         known = ", ".join(map(str, described.vocabularies))
         raise Refused(f"{what} cannot have {options.classes} classes; choose from {known}")
@@ -45,6 +45,11 @@ def check_options(described: CorpusSource, source: Path | None, options: PrepOpt
         raise Refused(f"--name {options.name} is the name of another corpus; choose one of your own")
     if options.accompaniment is not None:
         load_accompaniments(options.accompaniment)  # refuses what every track would stumble over
+
+
+def _flag(name: str, value: object) -> str:
+    """What a user types for an option."""
+    return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
 
 
 def with_whole_paths(options: PrepOptions) -> PrepOptions:
@@ -76,13 +81,12 @@ def command(described: CorpusSource, source: Path | None, options: PrepOptions) 
     """What a user types to have it prepared so, without --shards."""
     words = ["mirtune", "prep", described.name, *([] if source is None else ["--source", str(source)])]
     for field in fields(options):
-        value, flag = getattr(options, field.name), f"--{field.name.replace('_', '-')}"
+        value = getattr(options, field.name)
         if value == field.default or field.name == "workers":
             continue
-        if isinstance(value, bool):
-            words.append(flag.replace("--", "--no-", 1))
-        else:
-            words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+        words.append(_flag(field.name, value))
+        if value is not False:
+            words += map(str, value if isinstance(value, tuple) else (value,))
     return shlex.join(words)
 
 

@@ -362,3 +362,11 @@ def test_a_name_that_another_corpus_has(source, tmp_path):
     with pytest.raises(Refused, match=r"mine holds corpus 'demo' \(.*\), not 'mdb'; give another --name, or remove"):
         prepare("mdb", source=source, shards=tmp_path, options=PrepOptions(workers=1, name="mine"))
     assert Corpus.open(tmp_path / "mine", verify=True).manifest.adapter == "demo"
+
+
+def test_options_that_mean_nothing_to_a_corpus_are_named_as_they_are_typed(source, tmp_path):
+    for options, flag in ((PrepOptions(kit_maps=False), "--no-kit-maps"), (PrepOptions(hours=1.0), "--hours")):
+        with pytest.raises(
+            Refused, match=rf"^{flag} means nothing to corpus 'mdb' \(MDB Drums, full mixes\); leave it"
+        ):
+            prepare("mdb", source=source, shards=tmp_path / "s", options=options)

@@ -34,7 +34,16 @@ from data_prep.spectrogram import BANDS
 # Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 CONDITION = "clean"
-BESIDE = ("check", "clicks", "job", "options", "pictures", "show", "workers")  # modules: no shard hangs on them
+BESIDE = (
+    "check",
+    "clicks",
+    "colours",
+    "job",
+    "options",
+    "pictures",
+    "show",
+    "workers",
+)  # modules: no shard hangs on them
 MAX_RECORD_BYTES = 256 * 2**20  # every track refused at length
 TABLES = {
     "tracks": pa.schema(

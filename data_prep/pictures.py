@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from data_prep.colours import colours_of
 from data_prep.files import write_atomically
 from data_prep.onsets import NEIGHBOUR, ONSET, Onsets
 from data_prep.rates import FRAMES_PER_S, SAMPLE_RATE_HZ
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by the colour-blind, too; a class has the same one in every vocabulary.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#C9B800", "#555555")
-BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW, GREY = OKABE_ITO
-COLOURS = {
-    **{"kick": BLUE, "snare": VERMILION, "toms": GREEN, "hi-hat": ORANGE, "cymbals": PURPLE},
-    **{"crash": PURPLE, "ride": SKY, "bell": GREY, "claves": YELLOW},
-}
 DPI = 110
 NARROWEST_IN, WIDEST_IN, MARGINS_IN = 12.0, 24.0, 1.6
 MOST_COLUMNS = int((WIDEST_IN - MARGINS_IN) * DPI)  # of pixels; beyond it several frames share one
@@ -39,11 +33,6 @@ TICKS_S: dict[float, str] = {
 MOST_TICKS, BINS = 6, 40
 TITLE_WIDTH = 102  # letters an inch at a size of 1
 BARS = "0.55"  # grey
-
-
-def colours_of(classes: Sequence[str]) -> list[str]:
-    """A colour a class."""
-    return [COLOURS.get(name, OKABE_ITO[index % len(OKABE_ITO)]) for index, name in enumerate(classes)]
 
 
 @contextmanager

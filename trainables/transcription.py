@@ -7,6 +7,7 @@ import mido
 import numpy as np
 
 from data_prep.audio import read_blocks
+from data_prep.colours import colours_of
 from data_prep.files import write_atomically
 from data_prep.midi import DRUM_CHANNEL
 from data_prep.onsets import Onsets
@@ -102,9 +103,8 @@ def plot(
     above.imshow(bands.T, origin="lower", aspect="auto", cmap="magma", extent=(*extent_s, 0, bands.shape[1]))
     above.set(ylabel="band", title=title)
     times_s = np.arange(len(bands)) / FRAMES_PER_S + from_s
-    for index in range(len(classes)):
+    for index, colour in enumerate(colours_of(classes)):
         floor = len(classes) - 1 - index
-        colour = f"C{index}"
         below.fill_between(times_s, floor, floor + 0.9 * strengths[:, index], color=colour, alpha=0.45, linewidth=0)
         of = transcription.onsets
         at = of.times_s[(of.classes == index) & (of.times_s >= extent_s[0]) & (of.times_s < extent_s[1])]

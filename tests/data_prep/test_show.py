@@ -14,11 +14,12 @@ from miniature import drum_hits, write_mdb_track
 from data_prep.audio import read_audio
 from data_prep.classes import VOCABULARIES
 from data_prep.clicks import CLICK_S, click_levels, click_sounds, with_clicks, write_clicks
+from data_prep.colours import BLUE, VERMILION, colours_of
 from data_prep.corpora import CORPORA, PrepOptions
 from data_prep.job import prepare
 from data_prep.manifest import MANIFEST
 from data_prep.onsets import Onsets, target_grid
-from data_prep.pictures import BLUE, VERMILION, colours_of, draw_corpus, draw_track
+from data_prep.pictures import draw_corpus, draw_track
 from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.shards import Corpus

@@ -74,9 +74,7 @@ def write_clicks(corpus: Corpus, row: Any, onsets: Onsets, path: Path, *, source
     track, remarks = _track_again(corpus, row, source)
     with _writing(path), write_atomically(path) as temporary:
         peaks = _write(temporary, corpus, row, track, onsets, np.ones(2, np.float32))
-        if (
-            peaks.max() > 1
-        ):  # floats, mixes and chords of clicks: rare, so that a second pass is cheaper than two always
+        if peaks.max() > 1:  # floats, mixes and chords of clicks: too rare to measure every track beforehand
             _write(temporary, corpus, row, track, onsets, 1 / np.maximum(peaks, 1))
     return remarks
 
@@ -117,11 +115,12 @@ def _write(path: Path, corpus: Corpus, row: Any, track: Track, onsets: Onsets, g
         else:  # rendered, so that it is in memory as a whole anyway
             bands, (prepared, _) = log_spectrogram_of(written())[: row.frames], corpus.frames(row)
             difference = float(np.abs(bands - prepared).mean(dtype=np.float64)) if len(bands) == row.frames else np.inf
+    prepare = corpus.manifest.command_into(corpus.folder)
     ringing_out = click_sounds(1).shape[1]
     if frame_count(samples - ringing_out) != row.frames or difference > MAX_DIFFERENCE:
         raise Refused(
             f"track {row.id} sounds otherwise now than when corpus {corpus.manifest.corpus!r} was prepared (kits, "
-            f"accompaniment or mirtune changed since), so its clicks would mislead; run `{_prepare(corpus)}` again"
+            f"accompaniment or mirtune changed since), so its clicks would mislead; run `{prepare}` again"
         )
     return peaks
 
@@ -136,6 +135,7 @@ def _track_again(corpus: Corpus, row: Any, source: Path | None) -> tuple[Track, 
             f"corpus {manifest.corpus!r} was read as {manifest.adapter!r}, which this mirtune does not know; "
             f"expected one of {', '.join(sorted(CORPORA))}: prepare it again"
         )
+    prepare = manifest.command_into(corpus.folder)
     described, options = CORPORA[manifest.adapter], options_of(manifest)
     folder = source or (Path(manifest.source) if manifest.source else None)
     if source is None and folder is not None and not folder.is_dir():
@@ -148,7 +148,7 @@ def _track_again(corpus: Corpus, row: Any, source: Path | None) -> tuple[Track, 
     if track is None or len(track.recording.sources) != len(row.checksums):
         raise Refused(
             f"{folder or described.title} no longer holds track {row.id} as corpus {manifest.corpus!r} was prepared "
-            f"from it; give the right folder with --source, or run `{_prepare(corpus)}` again"
+            f"from it; give the right folder with --source, or run `{prepare}` again"
         )
     remarks = []
     for path, expected in zip(track.recording.sources, row.checksums, strict=True):
@@ -159,17 +159,13 @@ def _track_again(corpus: Corpus, row: Any, source: Path | None) -> tuple[Track, 
         if path in track.recording.audio:
             raise Refused(
                 f"{path} is not the audio that corpus {manifest.corpus!r} was prepared from (its checksum differs), so "
-                f"its clicks would mislead; restore it, or run `{_prepare(corpus)}` again"
+                f"its clicks would mislead; restore it, or run `{prepare}` again"
             )
         remarks.append(
             f"{path} has changed since corpus {manifest.corpus!r} was prepared: these are the onsets from before; "
-            f"`{_prepare(corpus)}` reads it again"
+            f"`{prepare}` reads it again"
         )
     return track, remarks
-
-
-def _prepare(corpus: Corpus) -> str:
-    return f"{corpus.manifest.command} --shards {corpus.folder.parent}"
 
 
 def _no_audio(corpus: Corpus) -> Refused:

@@ -71,8 +71,8 @@ def prepare(
     """Prepare a corpus into ``shards``, in a folder of its prepared name, and return its manifest.
 
     Finished shards of an earlier run are kept where their sources did not change. Raises Refused where ``plan`` does,
-    where every track was refused, where more than 1 % of the labels are unknown, and where another process prepares
-    into the same folder.
+    where every track was refused, where more of the labels are unknown than ``options`` allow, where another corpus has
+    the name, and where another process prepares into the same folder.
     """
     described, source, options, tracks = plan(corpus, source, options or PrepOptions())
     folder = Path(os.path.realpath(shards)) / prepared_name(corpus, options)

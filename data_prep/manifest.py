@@ -104,9 +104,13 @@ class Manifest:
         content = {key: value for key, value in asdict(self).items() if key not in ("timing", "source", "command")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def command_into(self, folder: Path) -> str:
+        """What a user types to have ``folder``, the corpus's, prepared so."""
+        return f"{self.command} --shards {folder.parent}"
+
     def again(self, folder: Path) -> str:
-        """What to do where a file in ``folder``, the corpus's, is damaged."""
-        return f"run `{self.command} --shards {folder.parent}` again: it redoes what is damaged"
+        """What to do where a file in ``folder`` is damaged."""
+        return f"run `{self.command_into(folder)}` again: it redoes what is damaged"
 
     def save(self, folder: Path) -> None:
         """Write manifest.json, atomically."""

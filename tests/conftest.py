@@ -1,5 +1,6 @@
 """Fixtures for every test: golden numbers, real data where it is present, synthetic drums, a small corpus."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def mdb_folder(tmp_path_factory) -> Path:
     for seed, name in enumerate(("Punk", "Disco", "Gospel", "Reggae", "Beatles", "Grunge", "Rock", "Hendrix")):
         write_mdb_track(folder, name, *drum_hits(seed))
     return folder
+
+
+@pytest.fixture
+def source(mdb_folder, tmp_path) -> Path:
+    """A copy of the miniature to change."""
+    return shutil.copytree(mdb_folder, tmp_path / "source")
 
 
 @pytest.fixture(scope="session")

@@ -31,10 +31,19 @@ def drum_hits(seed: int, seconds: float = 9.0) -> tuple[np.ndarray, list[tuple[f
     return samples, labels
 
 
+def audio_of(folder: Path, name: str) -> Path:
+    """The full mix of a track of MDB Drums."""
+    return folder / "audio" / "full_mix" / f"MusicDelta_{name}_MIX.wav"
+
+
+def annotation_of(folder: Path, name: str) -> Path:
+    """The annotation of a track of MDB Drums."""
+    return folder / "annotations" / "subclass" / f"MusicDelta_{name}_subclass.txt"
+
+
 def write_mdb_track(folder: Path, name: str, samples: np.ndarray, labels: list[tuple[float, str]]) -> None:
     """Add a track to a folder in the layout of MDB Drums."""
-    audio = folder / "audio" / "full_mix" / f"MusicDelta_{name}_MIX.wav"
-    annotation = folder / "annotations" / "subclass" / f"MusicDelta_{name}_subclass.txt"
+    audio, annotation = audio_of(folder, name), annotation_of(folder, name)
     for path in (audio, annotation):
         path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(audio, samples, SAMPLE_RATE_HZ)

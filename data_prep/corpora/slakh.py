@@ -1,10 +1,10 @@
 """Slakh2100-redux (Manilow et al., WASPAA 2019): songs of the Lakh MIDI Dataset, played by sampled instruments.
 
-The data set's own splits; `omitted/`, which holds copies, is left out. The MIDI files of all drum stems are added.
-Pitches are General MIDI, as in the study. Eight kits do not follow it: what sounds on a snare is a snare in the labels
-only if their pitches are corrected, which happens unless `kit_maps` is False; pitches on which a kit plays a whole
-sequence are left out. Other pitches outside General MIDI (strays of Lakh) count as unknown labels: more than 10 % lose
-a track, more than 1 % of all are refused.
+The data set's own splits; `omitted/`, which holds copies, is left out. The MIDI files of all drum stems are added; the
+study reads the first. Pitches are General MIDI, as in the study. Eight kits do not follow it: what sounds on a snare is
+a snare in the labels only if their pitches are corrected, which happens unless `kit_maps` is False; pitches on which a
+kit plays a whole sequence are left out. Other pitches outside General MIDI (strays of Lakh) count as unknown labels:
+more than 10 % lose a track, more than 1 % of all are refused.
 """
 
 import re

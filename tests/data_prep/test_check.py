@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from miniature import drum_hits, write_mdb_track
+from miniature import annotation_of, audio_of, drum_hits, write_mdb_track
 
 from data_prep.check import BEYOND, CLIPPED, LEAKED, REPEATED, SHARED, SILENT, UNKNOWN, UNUSABLE, check
 from data_prep.corpora import PrepOptions
@@ -14,20 +14,6 @@ from data_prep.shards import Corpus
 from tuner.cli import main
 
 ONE = PrepOptions(workers=1)
-
-
-@pytest.fixture
-def source(mdb_folder, tmp_path):
-    """A copy of the miniature to change."""
-    return shutil.copytree(mdb_folder, tmp_path / "source")
-
-
-def audio_of(source, name):
-    return source / "audio" / "full_mix" / f"MusicDelta_{name}_MIX.wav"
-
-
-def annotation_of(source, name):
-    return source / "annotations" / "subclass" / f"MusicDelta_{name}_subclass.txt"
 
 
 def findings(report):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from miniature import drum_hits, write_mdb_track
+from miniature import annotation_of, drum_hits, write_mdb_track
 
 from data_prep.audio import read_audio
 from data_prep.check import check
@@ -23,16 +23,6 @@ from data_prep.shards import Corpus
 from data_prep.spectrogram import log_spectrogram
 
 ONE = PrepOptions(workers=1)
-
-
-@pytest.fixture
-def source(mdb_folder, tmp_path):
-    """A copy of the miniature to change."""
-    return shutil.copytree(mdb_folder, tmp_path / "source")
-
-
-def annotation_of(source, name):
-    return source / "annotations" / "subclass" / f"MusicDelta_{name}_subclass.txt"
 
 
 def test_a_corpus_holds_features_and_targets_of_its_files(shards, mdb_folder):

@@ -12,61 +12,66 @@ import torch
 from torch import Tensor
 
 from data_prep.rates import FRAMES_PER_S
+from trainables.peaks import OnsetFrames, true_places
 
 TOLERANCE_FRAMES = 5
 TOLERANCE_MS = TOLERANCE_FRAMES * 1000 // FRAMES_PER_S
 
 
-def count_hits(estimated: Tensor, reference: Tensor, tolerance_frames: int = TOLERANCE_FRAMES) -> Tensor:
-    """(B, T, K) bool twice -> (B, K, 3) int64: hits, false alarms, misses.
+def count_hits(estimated: OnsetFrames | Tensor, reference: Tensor, tolerance_frames: int = TOLERANCE_FRAMES) -> Tensor:
+    """Onsets or marks (B, T, K) against marks (B, T, K) bool -> (B, K, 3) int64: hits, false alarms, misses.
 
-    Going from left to right, the two earliest unmatched onsets are paired if they are within the tolerance, else the
-    earlier one stays alone; on a line this matching is the largest. Runs of onsets further apart than the tolerance
-    cannot share a pair, so all runs of all rows are walked side by side: the walk is as long as the longest run.
+    From left to right, each estimate takes the first reference in its reach that is not taken; on a line this matching
+    is the largest. The walk has no end that the host waits for: see _paired.
     """
+    if isinstance(estimated, Tensor):
+        estimated = OnsetFrames.of(estimated)
     assert estimated.shape == reference.shape, f"{tuple(estimated.shape)} against {tuple(reference.shape)}"
-    batch, frames, classes = estimated.shape
-    stride = frames + tolerance_frames + 1  # on one long line no pair crosses from row to row
-    first, second = (_positions(marks, stride) for marks in (estimated, reference))
-    paired = _matched(first, second, tolerance_frames)
-    hits, estimates, references = (
-        torch.bincount(torch.div(at, stride, rounding_mode="floor"), minlength=batch * classes).view(batch, classes)
-        for at in (paired, first, second)
-    )
-    return torch.stack((hits, estimates - hits, references - hits), dim=2)
+    batch, frames, classes = reference.shape
+    at = estimated.places
+    before = _running_count(reference.transpose(1, 2).reshape(-1))  # references before each place
+    row_start = torch.div(at, max(frames, 1), rounding_mode="floor") * frames
+    first = before.index_select(0, torch.maximum(at - tolerance_frames, row_start))
+    beyond = before.index_select(0, torch.minimum(at + tolerance_frames + 1, row_start + frames))
+    row_edges = torch.arange(batch * classes + 1, device=at.device) * frames
+    estimate_edges = torch.searchsorted(at, row_edges)
+    hits = _running_count(_paired(first, beyond)).index_select(0, estimate_edges).diff()
+    alarms, misses = estimate_edges.diff() - hits, before.index_select(0, row_edges).diff() - hits
+    return torch.stack((hits, alarms, misses), dim=1).long().view(batch, classes, 3)
 
 
-def _positions(marks: Tensor, stride: int) -> Tensor:
-    """Positions of the marks, in any order, with all (B, K) rows laid end to end, ``stride`` apart."""
-    _, frames, classes = marks.shape
-    flat = marks.reshape(-1).nonzero().squeeze(1)
-    step, of = torch.div(flat, classes, rounding_mode="floor"), flat % classes
-    window = torch.div(step, frames, rounding_mode="floor")
-    return (window * classes + of) * stride + step % frames
+def _running_count(flags: Tensor) -> Tensor:
+    """(M,) bool -> (M + 1,) int32: how many are True before each place, and in all."""
+    counts = torch.zeros(len(flags) + 1, dtype=torch.int32, device=flags.device)
+    torch.cumsum(flags, 0, dtype=torch.int32, out=counts[1:])
+    return counts
 
 
-def _matched(estimated: Tensor, reference: Tensor, tolerance: int) -> Tensor:
-    """The estimated positions (N,) that find a partner among the reference ones (M,)."""
-    positions, order = torch.cat((estimated, reference)).sort()
-    if not len(positions):
-        return positions
-    run_of = torch.cumsum(positions.diff(prepend=positions[:1]) > tolerance, 0)
-    runs = int(run_of[-1]) + 1
-    is_estimate = order < len(estimated)
-    estimated, reference = positions[is_estimate], positions[~is_estimate]
-    sizes = [torch.bincount(run_of[of], minlength=runs) for of in (is_estimate, ~is_estimate)]
-    ends = [size.cumsum(0) for size in sizes]
-    heads = [end - size for end, size in zip(ends, sizes, strict=True)]
-    matched = torch.zeros(len(estimated), dtype=torch.bool, device=estimated.device)
-    while True:
-        going = (heads[0] < ends[0]) & (heads[1] < ends[1])
-        heads, ends = [head[going] for head in heads], [end[going] for end in ends]
-        if not len(heads[0]):
-            return estimated[matched]
-        early = estimated[heads[0]] - reference[heads[1]]
-        paired = early.abs() <= tolerance
-        matched[heads[0][paired]] = True
-        heads = [heads[0] + (paired | (early < 0)), heads[1] + (paired | (early >= 0))]
+def _paired(first: Tensor, beyond: Tensor) -> Tensor:
+    """(N,) bool: the estimates that find a reference when each, from the left, takes the first in reach that is free.
+
+    The references in reach of estimate i are those numbered from first[i] up to, not including, beyond[i]; both ascend.
+    Once it had its turn, taken = min(max(taken, first) + 1, beyond) are taken or out of reach for all that follow. In
+    taken - i the 1 vanishes and each turn only clamps what the turn before it left. Clamps after one another are one
+    clamp, so that all turns are worked out in log2 N rounds, each joining twice as many as the round before.
+    An estimate with at most one reference in reach leaves the same whatever came before; the others are looked at
+    with the one before each.
+    """
+    number = torch.arange(len(first), dtype=first.dtype, device=first.device)
+    low, high = first - number, beyond - number - 1
+    left = torch.minimum(low, high)
+    open_ended = low < high
+    open_ended[:-1] |= open_ended[1:].clone()
+    at = true_places(open_ended)
+    limits = torch.stack((low.index_select(0, at), high.index_select(0, at)))
+    turns = 1
+    while turns < len(at):
+        limits[:, turns:] = limits[:, :-turns].clamp(limits[0, turns:], limits[1, turns:])
+        turns *= 2
+    left.index_copy_(0, at, limits.amin(dim=0))
+    paired = low <= high
+    paired[1:] &= left[:-1] <= high[1:]
+    return paired
 
 
 def join_tracks(tracks: list[Tensor], gap_frames: int = 2 * TOLERANCE_FRAMES) -> Tensor:

@@ -1,10 +1,13 @@
-"""Peaks: from activations to onsets. B batch, T frames, K classes."""
+"""Peaks: from activations to onsets. B batch, T frames, K classes, N onsets.
+
+Everything stays on the device of the activations, in whole-tensor operations whose number grows with the logarithm of
+N at most. The host waits only for the lengths of lists, once for each list, however long or many the tracks are.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainables.config import Config
 
@@ -22,44 +25,89 @@ class PeakRule(Config):
     threshold: float = 0.5
 
 
-def find_peaks(activations: Tensor, rule: PeakRule) -> Tensor:
-    """(B, T, K) activations in 0..1 -> (B, T, K) bool, True where an onset is.
+@dataclass(frozen=True)
+class OnsetFrames:
+    """Where onsets stand in a table (B, T, K), as a sorted list.
+
+    places: (N,) int64, each once and ascending. The table's rows, one for each batch element and class, lie end to
+    end: frame t of class k of element b has the place (b K + k) T + t.
+    """
+
+    places: Tensor
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, marks: Tensor) -> "OnsetFrames":
+        """From (B, T, K) bool."""
+        batch, frames, classes = marks.shape
+        return cls(true_places(marks.transpose(1, 2).reshape(-1)), (batch, frames, classes))
+
+    def marks(self) -> Tensor:
+        """(B, T, K) bool, True where an onset is."""
+        batch, frames, classes = self.shape
+        marks = torch.zeros(batch * classes * frames, dtype=torch.bool, device=self.places.device)
+        return marks.index_fill_(0, self.places, True).view(batch, classes, frames).transpose(1, 2)
+
+
+def true_places(flags: Tensor) -> Tensor:
+    """(M,) bool -> (N,) int64, ascending; the one operation here whose length the host has to wait for."""
+    return flags.nonzero().squeeze(1)
+
+
+def pick_peaks(activations: Tensor, rule: PeakRule) -> OnsetFrames:
+    """(B, T, K) activations in 0..1 -> the frames that hold an onset.
 
     As in the reference, the distance to a peak "before the first" is counted from frame -1, so the first two frames
     never hold a peak; whole tracks are therefore given some frames of silence first (see metrics.join_tracks).
     """
     reach = rule.around_frames
     batch, frames, classes = activations.shape
-    around = functional.pad(activations.float(), (0, 0, reach, reach)).view(-1)
-    loud = (activations.reshape(-1) >= rule.threshold).nonzero().squeeze(1)  # few: only these are looked at
-    # the same places in the padded copy, where every window of the batch is longer by two margins
-    first = loud + torch.div(loud, frames * classes, rounding_mode="floor") * (2 * reach * classes)
-    near = around[first.unsqueeze(1) + torch.arange(2 * reach + 1, device=first.device) * classes]
-    own = near[:, reach]
-    is_peak = (own == near.amax(dim=1)) & (own >= near.mean(dim=1) + rule.delta)
-    chosen = loud[is_peak]
-    chosen = chosen[torch.div(chosen, classes, rounding_mode="floor") % frames >= rule.apart_frames]
-    peaks = torch.zeros(batch * frames * classes, dtype=torch.bool, device=activations.device)
-    peaks[chosen] = True
-    _thin(peaks, chosen, torch.arange(1, rule.apart_frames + 1, device=chosen.device) * classes)
-    return peaks.view(batch, frames, classes)
+    stride = frames + 2 * reach
+    rows = torch.zeros(batch, classes, stride, device=activations.device)
+    rows[:, :, reach : reach + frames] = activations.transpose(1, 2)
+    loud = rows >= rule.threshold
+    loud[:, :, : reach + rule.apart_frames] = False
+    loud[:, :, reach + frames :] = False
+    at = true_places(loud.view(-1))  # few in a trained network's activations: only these are looked at
+    at = at.index_select(0, true_places(_stands_out(rows.view(-1), at, rule)))
+    # a row's first frames hold no candidate, so none is close to one in the row before
+    at = at.index_select(0, true_places(_apart(at, rule.apart_frames)))
+    row = torch.div(at, stride, rounding_mode="floor")
+    return OnsetFrames(at - row * (2 * reach) - reach, (batch, frames, classes))
 
 
-def _thin(kept: Tensor, candidates: Tensor, apart: Tensor) -> None:
-    """From the left, drop the candidates that follow one that is kept too closely.
+def find_peaks(activations: Tensor, rule: PeakRule) -> Tensor:
+    """(B, T, K) activations in 0..1 -> (B, T, K) bool, True where an onset is; see pick_peaks."""
+    return pick_peaks(activations, rule).marks()
 
-    kept: flat bool, True at the candidates (N,); apart: distances that are too close. Two candidates that close are
-    equal maxima, so only a few are in doubt, and a round or two decides them, whatever the length.
+
+def _stands_out(line: Tensor, at: Tensor, rule: PeakRule) -> Tensor:
+    """(N,) bool: whether the places (N,) hold the highest of the values around them, ``delta`` above their mean."""
+    own = line.index_select(0, at)
+    highest, total = own, torch.zeros_like(own)
+    for offset in range(-rule.around_frames, rule.around_frames + 1):
+        value = line.index_select(0, at + offset)
+        highest, total = torch.maximum(highest, value), total + value
+    return (own == highest) & (own >= total / (2 * rule.around_frames + 1) + rule.delta)
+
+
+def _apart(candidates: Tensor, apart: int) -> Tensor:
+    """(N,) bool: the ascending candidates that stay when, from the left, those too close to a kept one are dropped.
+
+    A candidate far from the one before it stays. Behind it, each kept one knows the next: the first that is more than
+    ``apart`` away. Following all these pointers side by side, and doubling their length each round, reaches all that
+    stay in log2 N rounds. Only candidates with a close neighbour take part, mostly few: equal maxima side by side.
     """
-    before = candidates.unsqueeze(1) - apart
-    in_doubt = kept[before].any(dim=1)
-    candidates, before = candidates[in_doubt], before[in_doubt]
-    pending = torch.zeros_like(kept)
-    pending[candidates], kept[candidates] = True, False
-    while len(candidates):
-        beaten = kept[before].any(dim=1)
-        free = ~beaten & ~pending[before].any(dim=1)
-        kept[candidates[free]] = True
-        decided = beaten | free
-        pending[candidates[decided]] = False
-        candidates, before = candidates[~decided], before[~decided]
+    kept = candidates.diff(prepend=candidates[:1] - apart - 1) > apart
+    crowded = ~kept
+    crowded[:-1] |= ~kept[1:]
+    at = true_places(crowded)
+    places = candidates.index_select(0, at)
+    count = len(places)
+    following = torch.searchsorted(places, places + apart, right=True)
+    following = torch.cat((following, following.new_full((1,), count)))  # from the last ones on it leads to nowhere
+    reached = torch.cat((kept.index_select(0, at), kept.new_zeros(1)))
+    for _ in range(count.bit_length()):
+        reached.index_fill_(0, torch.where(reached, following, count), True)
+        following = following.index_select(0, following)
+    return kept.index_copy_(0, at, reached[:count])

@@ -1,6 +1,6 @@
 """The tasks: one table of frozen records. The loop, the search and the reports read a task's record and know no more.
 
-B batch, T frames, K classes, D features.
+B batch, T frames, L frames of all tracks on one line, K classes, D features.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,9 @@ class Task:
     targets: the kind of targets a corpus's manifest must promise. head(D, K): features to logits.
     class_weights(rates (K,)): from how often each class occurs. decode(stored targets): as the loss takes them.
     loss(logits, targets, weights or None): a mean. activate(logits): as score takes them.
-    score(activations a track, targets a track, classes): flat metrics of whole tracks. metric: the one that
-    selects checkpoints and that a search optimises, in the direction ``mode``.
+    score(activations (L, K), targets (L, K) in 0..1, classes): flat metrics of whole tracks, all on one time line on
+    one device, at least 2 * TOLERANCE_FRAMES frames of silence (zeros) before each track and after the last. metric:
+    the one that selects checkpoints and that a search optimises, in the direction ``mode``.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Task:
     decode: Callable[[Tensor], Tensor]
     loss: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     activate: Callable[[Tensor], Tensor]
-    score: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[str]], dict[str, float]]
+    score: Callable[[Tensor, Tensor, Sequence[str]], dict[str, float]]
     metric: str
     mode: Literal["max", "min"]
 

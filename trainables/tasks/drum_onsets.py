@@ -6,8 +6,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.metrics import Rates, count_hits, join_tracks, macro_f1, micro
-from trainables.peaks import PeakRule, find_peaks
+from trainables.metrics import Rates, count_hits, macro_f1, micro
+from trainables.peaks import PeakRule, pick_peaks
 
 
 def infrequency_weights(rates: np.ndarray) -> np.ndarray:
@@ -36,11 +36,13 @@ def decode(halves: Tensor) -> Tensor:
     return halves.float() / 2
 
 
-def score(activations: Sequence[Tensor], targets: Sequence[Tensor], classes: Sequence[str]) -> dict[str, float]:
-    """Flat metrics of whole tracks by the study's peak rule: activations and targets are (T_i, K) each."""
-    estimated = find_peaks(join_tracks(list(activations)), PeakRule())
-    reference = join_tracks(list(targets)) > 0.5
-    counts = count_hits(estimated, reference).sum(dim=0).cpu().numpy()
+def score(activations: Tensor, targets: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Flat metrics by the study's peak rule of all tracks on one time line, (L, K) each; see Task for the line.
+
+    Peaks and matching stay on the line's device; (K, 3) counts leave it, in one transfer.
+    """
+    estimated = pick_peaks(activations.unsqueeze(0), PeakRule())
+    counts = count_hits(estimated, targets.unsqueeze(0) > 0.5)[0].cpu().numpy()
     rates = micro(counts)
     per_class = {f"f1_{name}": Rates.of(row).f1 for name, row in zip(classes, counts, strict=True)}
     return {

@@ -15,7 +15,7 @@ from data_prep.refused import Refused
 
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
-FORMAT = 2  # of manifest and tables
+FORMAT = 3  # of manifest and tables
 BLOCK_VALUES = 1 << 16
 MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at length
 WINDOW_FRAMES = 4 * FRAMES_PER_S  # what a model sees in training

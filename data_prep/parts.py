@@ -55,7 +55,7 @@ TABLES = {
             ("fingerprint", pa.string()),
             ("onsets_per_class", pa.list_(pa.int64())),
             ("shard", pa.string()),
-            ("batch", pa.int64()),
+            ("first_byte", pa.int64()),
         ]
     ),
     "onsets": pa.schema(
@@ -136,13 +136,13 @@ class Part:
                         key = ""  # that may pass: the next run tries again
                     refused.append({"id": track.id, "split": track.split, "reason": reason_of(reason, track.id)})
                     continue
-                writer.write(framed.bands, framed.targets)
+                first_byte = writer.write(framed.bands, framed.targets)
                 moments += Moments.of(framed.bands)
                 labels += framed.labels
                 unknown += framed.unknown
                 notes += framed.left_out
                 onsets.append(_onset_table(framed))
-                rows.append({**framed.row, "shard": self.shard.name, "batch": len(rows)})
+                rows.append({**framed.row, "shard": self.shard.name, "first_byte": first_byte})
         tables = {
             "tracks": pa.Table.from_pylist(rows, TABLES["tracks"]),
             "onsets": pa.concat_tables([TABLES["onsets"].empty_table(), *onsets]),

@@ -1,24 +1,30 @@
 """Shards: tables of frames that are memory-mapped, beside a manifest that says what is in them.
 
 A corpus folder holds `shard-*.arrow` (Arrow IPC, uncompressed, one record batch a track: `bands` float16 x F and
-`targets` uint8 x K halves a frame), `tracks.parquet`, `onsets.parquet` and, written last, `manifest.json`.
-T frames, F bands, K classes.
+`targets` uint8 x K halves a frame), `tracks.parquet`, `onsets.parquet` and, written last, `manifest.json`. The table of
+tracks says at which byte of its shard a track begins, so that opening a corpus of any number of tracks costs no object
+for each of them. T frames, F bands, K classes.
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+from pyarrow import compute, parquet
 
 from data_prep.files import checksum
 from data_prep.manifest import MANIFEST, Manifest, Moments
 from data_prep.refused import Refused
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TRACKS = "tracks.parquet"
-COLUMNS = {"id", "split", "performance", "frames", "windows", "seconds", "sources", "checksums", "shard", "batch"}
+COLUMNS = {"id", "split", "performance", "frames", "windows", "seconds", "sources", "checksums", "shard", "first_byte"}
+ALIGNMENT_BYTES = 8  # of buffers in Arrow IPC
 
 
 def schema(bands: int, classes: int) -> pa.Schema:
@@ -26,37 +32,45 @@ def schema(bands: int, classes: int) -> pa.Schema:
     return pa.schema([("bands", pa.list_(pa.float16(), bands)), ("targets", pa.list_(pa.uint8(), classes))])
 
 
+def padded(size_bytes: Any) -> Any:
+    """``size_bytes`` (a number or an array) as it is rounded up in the file."""
+    return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
 class ShardWriter:
     """Writes one shard, a track at a time, so memory holds one track."""
 
     def __init__(self, path: Path, bands: int, classes: int) -> None:
         self._schema = schema(bands, classes)
-        self._writer = pa.ipc.new_file(str(path), self._schema)
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, self._schema)
 
-    def write(self, bands: np.ndarray, targets: np.ndarray) -> None:
-        """Append a track: bands (T, F) float16, targets (T, K) uint8."""
+    def write(self, bands: np.ndarray, targets: np.ndarray) -> int:
+        """Append a track: bands (T, F) float16, targets (T, K) uint8. Returns the byte of the file it begins at."""
         columns = [
             pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
             for values in (bands, targets)
         ]
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        return int(self._file.tell() - padded(bands.nbytes) - padded(targets.nbytes))
 
     def __enter__(self) -> "ShardWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+        self._file.close()
 
 
 class Corpus:
     """A prepared corpus: its manifest, its table of tracks, and every track's frames as views of the mapped shards.
 
-    ``tracks`` is a table with at least COLUMNS.
+    ``table`` has at least COLUMNS; ``tracks`` is the same for pandas.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, tracks: pd.DataFrame) -> None:
-        self.folder, self.manifest, self.tracks = folder, manifest, tracks
-        self._readers: dict[str, pa.RecordBatchFileReader] = {}
+    def __init__(self, folder: Path, manifest: Manifest, table: pa.Table) -> None:
+        self.folder, self.manifest, self.table = folder, manifest, table
+        self._mapped: dict[str, np.ndarray] = {}
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> "Corpus":
@@ -72,60 +86,86 @@ class Corpus:
                 raise Refused(f"{path}, which {folder / MANIFEST} lists, is missing; {again}")
             if (verify or name == TRACKS) and checksum(path) != expected:
                 raise Refused(f"{path} is damaged: its checksum is not the one in {folder / MANIFEST}; {again}")
-        table = folder / TRACKS
+        path = folder / TRACKS
         try:
-            tracks = pd.read_parquet(table) if TRACKS in manifest.files else None
+            table = parquet.read_table(path) if TRACKS in manifest.files else None
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise Refused(f"{table} is damaged ({error}); {again}") from error
-        if tracks is None or not set(tracks) >= COLUMNS:
-            raise Refused(f"{table} is not the table of tracks of {folder / MANIFEST}; {again}")
-        if strays := sorted(set(tracks["shard"].astype(str)) - set(manifest.files)):
-            raise Refused(f"{table} names {strays[0][:80]!r}, which is no file of {folder / MANIFEST}; {again}")
-        splits = tracks.groupby("performance")["split"].nunique()
-        if len(crossing := splits.index[splits > 1]):
+            raise Refused(f"{path} is damaged ({error}); {again}") from error
+        if table is None or not set(table.column_names) >= COLUMNS:
+            raise Refused(f"{path} is not the table of tracks of {folder / MANIFEST}; {again}")
+        sums = table.group_by("split").aggregate([("split", "count"), ("frames", "sum")]).to_pylist()
+        held = {row["split"]: (row["split_count"], row["frames_sum"]) for row in sums}
+        if held != {name: (of.tracks, of.frames) for name, of in manifest.splits.items() if of.tracks}:
+            raise Refused(f"{path} has other splits than {folder / MANIFEST} counts ({str(held)[:100]}); {again}")
+        if strays := sorted(set(map(str, compute.unique(table["shard"]).to_pylist())) - set(manifest.files)):
+            raise Refused(f"{path} names {strays[0][:80]!r}, which is no file of {folder / MANIFEST}; {again}")
+        splits = table.group_by("performance").aggregate([("split", "count_distinct")])
+        crossing = splits.filter(compute.greater(splits["split_count_distinct"], 1))["performance"]
+        if len(crossing):
             raise Refused(
-                f"{table} has performance {crossing[0]!r} in several splits, so what is learned would be tested; "
-                "correct the corpus's table of splits and prepare it again"
+                f"{path} has performance {crossing[0].as_py()!r} in several splits, so what is learned would be "
+                "tested; correct the corpus's table of splits and prepare it again"
             )
-        return cls(folder, manifest, tracks)
+        return cls(folder, manifest, table)
+
+    @cached_property
+    def tracks(self) -> "pd.DataFrame":
+        """The table of tracks."""
+        return self.table.to_pandas()
 
     @property
     def checksum(self) -> str:
         """SHA-256 of the manifest, which names the checksums of everything else."""
         return self.manifest.checksum
 
-    def rows(self, split: str) -> pd.DataFrame:
+    def require(self, split: str) -> None:
+        """Refused where one split, or "all", has no tracks."""
+        held = [name for name, summary in self.manifest.splits.items() if summary.tracks]
+        if split not in held and not (split == "all" and held):
+            shown = ", ".join(held) or "none at all"
+            raise Refused(f"corpus {self.manifest.corpus!r} has no {split} tracks; it holds {shown}")
+
+    def rows(self, split: str) -> "pd.DataFrame":
         """The tracks of one split, or of "all"; Refused where there are none."""
-        rows = self.tracks if split == "all" else self.tracks[self.tracks["split"] == split]
-        if rows.empty:
-            held = ", ".join(name for name, summary in self.manifest.splits.items() if summary.tracks)
-            raise Refused(f"corpus {self.manifest.corpus!r} has no {split} tracks; it holds {held or 'none at all'}")
-        return rows
+        self.require(split)
+        return self.tracks if split == "all" else self.tracks[self.tracks["split"] == split]
 
     def frames(self, row: Any) -> tuple[np.ndarray, np.ndarray]:
         """A track's bands (T, F) float16 and targets (T, K) uint8 halves, both views without a copy."""
-        reader = self._readers.get(row.shard) or self._reader(row.shard)
-        try:
-            batch = reader.get_batch(row.batch)
-            batch.validate()  # that its columns lie within the file
-            bands, targets = (column.flatten().to_numpy().reshape(row.frames, -1) for column in batch.columns)
-        except (OSError, ValueError, IndexError, OverflowError, pa.ArrowException) as error:
-            raise Refused(
-                f"{self.folder / row.shard} does not hold track {row.id!r} as {self.folder / TRACKS} says; "
-                f"{self.manifest.again(self.folder)}"
-            ) from error
-        return bands, targets
+        content, first = self.mapped(row.shard), int(row.first_byte)
+        if not self.holds(row.shard, first, row.frames):
+            raise self.not_there(row.shard, row.id)
+        bands = np.frombuffer(content, np.float16, row.frames * self.manifest.bands, first)
+        then = first + padded(bands.nbytes)
+        targets = np.frombuffer(content, np.uint8, row.frames * len(self.manifest.classes), then)
+        return bands.reshape(row.frames, -1), targets.reshape(row.frames, -1)
 
-    def _reader(self, shard: str) -> pa.RecordBatchFileReader:
-        """A shard, mapped; Refused where it is damaged."""
+    def holds(self, shard: str, first_byte: Any, frames: Any) -> Any:
+        """Whether tracks (numbers or arrays of them) lie within a shard."""
+        end = first_byte + padded(2 * frames * self.manifest.bands) + frames * len(self.manifest.classes)
+        aligned = first_byte % ALIGNMENT_BYTES == 0
+        return (first_byte >= 0) & (frames > 0) & aligned & (end <= len(self.mapped(shard)))
+
+    def not_there(self, shard: str, track: str) -> Refused:
+        """What to raise where ``holds`` says no."""
+        return Refused(
+            f"{self.folder / shard} does not hold track {track!r} as {self.folder / TRACKS} says; "
+            f"{self.manifest.again(self.folder)}"
+        )
+
+    def mapped(self, shard: str) -> np.ndarray:
+        """A shard's bytes, mapped; Refused where it is damaged."""
+        if shard in self._mapped:
+            return self._mapped[shard]
         path, again = self.folder / shard, self.manifest.again(self.folder)
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            buffer = pa.memory_map(str(path)).read_buffer()
+            found = pa.ipc.open_file(buffer).schema
         except (OSError, ValueError, pa.ArrowException) as error:
             raise Refused(f"{path} is damaged ({error}); {again}") from error
-        if reader.schema != schema(self.manifest.bands, len(self.manifest.classes)):
+        if found != schema(self.manifest.bands, len(self.manifest.classes)):
             raise Refused(f"{path} holds other columns than {self.folder / MANIFEST} says; {again}")
-        return self._readers.setdefault(shard, reader)
+        return self._mapped.setdefault(shard, np.frombuffer(buffer, np.uint8))
 
     def moments(self, split: str) -> Moments:
         """Moments of one split's values."""

@@ -1,82 +1,130 @@
-"""Windows of prepared corpora, as a model sees them in training. B batch, T frames, F bands, K classes."""
+"""Windows of prepared corpora, as a model sees them in training. B batch, T frames, F bands, K classes.
+
+Nothing here grows with the corpus but a few whole numbers a track and a window: frames stay in the mapped shards, which
+every process on a machine shares, until a window is read.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from pyarrow import compute
 from torch import Tensor
 
-from data_prep.manifest import WINDOW_FRAMES, Manifest, window_count
+from data_prep.manifest import MANIFEST, WINDOW_FRAMES, Manifest
 from data_prep.refused import Refused
-from data_prep.shards import Corpus, union_moments
+from data_prep.shards import Corpus, padded, union_moments
+
+SILENT_FRAMES = 10  # around each track where tracks are joined: no peak and no hit reaches over them
 
 
-@dataclass(frozen=True)
-class FrameSpan:
-    """One track's frames: bands (T, F) float16 and targets (T, K) uint8 halves, views of the mapped shard."""
+class Spans(NamedTuple):
+    """Windows (B,): each one's track, and the frame of the track it begins at."""
 
-    corpus: str
-    track: str
+    tracks: np.ndarray
+    starts: np.ndarray
+
+    def pieces(self, size: int) -> Iterator["Spans"]:
+        """So many windows at a time."""
+        for first in range(0, len(self.tracks), size):
+            yield Spans(*(of[first : first + size] for of in self))
+
+
+class Frames(NamedTuple):
+    """Bands (T, F) float16 and targets (T, K) uint8 halves."""
+
     bands: np.ndarray
     targets: np.ndarray
 
 
 class SplitData:
-    """All windows of one split of some corpora."""
+    """All windows of one split of some corpora. ``frames`` (tracks,) says how long each track is."""
 
     def __init__(self, corpora: Sequence[Corpus], split: str) -> None:
-        self.tracks = [
-            FrameSpan(corpus.manifest.corpus, row.id, *corpus.frames(row))
-            for corpus in corpora
-            for row in corpus.rows(split).itertuples()
-        ]
-        counts = [window_count(len(track.bands)) for track in self.tracks]
-        self.track_of = np.repeat(np.arange(len(counts)), counts)
-        self.starts = np.concatenate([np.arange(count) * WINDOW_FRAMES for count in counts])
-        self.windows_per_track = counts
+        self.key = (split, *((str(corpus.folder), corpus.checksum) for corpus in corpora))
+        self.bands, self.classes = corpora[0].manifest.bands, len(corpora[0].manifest.classes)
+        self._shards: list[np.ndarray] = []
+        places = [self._places(corpus, split) for corpus in corpora]
+        shards, first_bytes, frames = (np.concatenate(column) for column in zip(*places, strict=True))
+        self._shard_of, self._first_bytes, self.frames = shards, first_bytes, frames
+        windows = -(-frames // WINDOW_FRAMES)  # see window_count
+        ends = windows.cumsum()
+        tracks = np.repeat(np.arange(len(frames)), windows)
+        self.in_order = Spans(tracks, (np.arange(ends[-1]) - (ends - windows)[tracks]) * WINDOW_FRAMES)
+
+    def _places(self, corpus: Corpus, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Shard (a number), first byte and frames of each track of a corpus's split; Refused where one is not there."""
+        corpus.require(split)
+        table = corpus.table.select(["id", "split", "shard", "first_byte", "frames"])
+        if split != "all":
+            table = table.filter(compute.equal(table["split"], split))
+        names = table["shard"].combine_chunks().dictionary_encode()
+        shard_of = names.indices.to_numpy()
+        first_bytes, frames = table["first_byte"].to_numpy(), table["frames"].to_numpy()
+        for number, name in enumerate(names.dictionary.to_pylist()):
+            of = shard_of == number
+            missing = np.flatnonzero(of)[~corpus.holds(name, first_bytes[of], frames[of])]
+            if len(missing):
+                raise corpus.not_there(name, table["id"][int(missing[0])].as_py())
+        known = len(self._shards)
+        self._shards += [corpus.mapped(name) for name in names.dictionary.to_pylist()]
+        return shard_of.astype(np.int64) + known, first_bytes, frames
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.in_order.tracks)
 
-    def read(self, windows: np.ndarray, shifts: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-        """Bands (B, T, F) float16 and targets (B, T, K) uint8 halves of some windows, silence beyond a track's end.
+    def shuffled(self, generator: np.random.Generator) -> Spans:
+        """Every window once in random order, each moved by up to half a window but kept within its track.
 
-        ``shifts`` moves each window by so many frames, but keeps it within its track: the last one, which would reach
-        beyond the end, lies against it.
+        The last window of a track, which would reach beyond its end, lies against it.
         """
-        shape = (len(windows), WINDOW_FRAMES)
-        bands = np.zeros((*shape, self.tracks[0].bands.shape[1]), np.float16)
-        targets = np.zeros((*shape, self.tracks[0].targets.shape[1]), np.uint8)
-        for place, window in enumerate(windows):
-            track = self.tracks[self.track_of[window]]
-            start = self.starts[window]
-            if shifts is not None:
-                start = min(max(start + shifts[place], 0), max(len(track.bands) - WINDOW_FRAMES, 0))
-            piece = slice(start, start + WINDOW_FRAMES)
-            held = len(track.bands[piece])
-            bands[place, :held] = track.bands[piece]
-            targets[place, :held] = track.targets[piece]
-        return torch.from_numpy(bands), torch.from_numpy(targets)
-
-    def shuffled(self, batch_size: int, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch: every window once in random order, each moved by up to half a window."""
         order = generator.permutation(len(self))
         shifts = generator.integers(-WINDOW_FRAMES // 2, WINDOW_FRAMES // 2 + 1, len(self))
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
-            yield self.read(batch, shifts[batch])
+        tracks, starts = (of[order] for of in self.in_order)
+        last = np.maximum(self.frames[tracks] - WINDOW_FRAMES, 0)
+        return Spans(tracks, np.clip(starts + shifts[order], 0, last))
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every window once, track after track."""
-        for first in range(0, len(self), batch_size):
-            yield self.read(np.arange(first, min(first + batch_size, len(self))))
+    def track(self, number: int) -> Frames:
+        """A track's frames, views of the mapped shard."""
+        shard, first, frames = self._shards[self._shard_of[number]], self._first_bytes[number], self.frames[number]
+        bands = np.frombuffer(shard, np.float16, frames * self.bands, first)
+        targets = np.frombuffer(shard, np.uint8, frames * self.classes, first + padded(bands.nbytes))
+        return Frames(bands.reshape(frames, -1), targets.reshape(frames, -1))
 
-    def per_track(self, windows: Tensor) -> list[Tensor]:
-        """(windows in order, T, K) -> a (T_i, K) tensor for each track, the padding cut off."""
-        pieces = windows.split(self.windows_per_track)
-        return [piece.flatten(0, 1)[: len(track.bands)] for piece, track in zip(pieces, self.tracks, strict=True)]
+    def empty(self, windows: int, *, pinned: bool = False) -> tuple[Tensor, Tensor]:
+        """Room for so many windows: bands (B, T, F) float16 and targets (B, T, K) uint8."""
+        shape = (windows, WINDOW_FRAMES)
+        bands = torch.empty(*shape, self.bands, dtype=torch.float16, pin_memory=pinned)
+        return bands, torch.empty(*shape, self.classes, dtype=torch.uint8, pin_memory=pinned)
+
+    def read(self, spans: Spans, into: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Bands (B, T, F) float16 and targets (B, T, K) uint8 halves of windows, silence beyond a track's end.
+
+        ``into``: room for at least as many, which is used.
+        """
+        count = len(spans.tracks)
+        room = self.empty(count) if into is None else (into[0][:count], into[1][:count])
+        bands, targets = (of.numpy() for of in room)
+        for place, (number, start) in enumerate(zip(*map(np.ndarray.tolist, spans), strict=True)):
+            for held, of in zip((bands[place], targets[place]), self.track(number), strict=True):
+                piece = of[start : start + WINDOW_FRAMES]
+                held[: len(piece)] = piece
+                held[len(piece) :] = 0
+        return room
+
+    @cached_property
+    def line_starts(self) -> np.ndarray:
+        """Where each window in order begins (windows,) on one time line of all tracks, with silence between them."""
+        return np.arange(len(self)) * WINDOW_FRAMES + (self.in_order.tracks + 1) * SILENT_FRAMES
+
+    @property
+    def line_frames(self) -> int:
+        """Length of that time line."""
+        return len(self) * WINDOW_FRAMES + (len(self.frames) + 1) * SILENT_FRAMES
 
 
 def check_fit(manifests: Sequence[Manifest], targets: str) -> None:
@@ -113,7 +161,13 @@ class TrainingData:
         """Open prepared corpora; Refused where one is not prepared, or does not fit the task or the others."""
         if not corpora:
             raise Refused("no corpus was named to train on; name at least one")
-        opened = [Corpus.open(shards / name) for name in corpora]
+        folders = [shards / name for name in corpora]
+        stamps = tuple((path.stat().st_mtime_ns if (path := folder / MANIFEST).exists() else 0) for folder in folders)
+        return _opened(tuple(folders), stamps, targets)
+
+    @classmethod
+    def of(cls, opened: Sequence[Corpus], targets: str) -> "TrainingData":
+        """What training needs of opened corpora; Refused where they do not fit the task or each other."""
         check_fit([corpus.manifest for corpus in opened], targets)
         first = opened[0].manifest
         moments = union_moments(opened, "train")
@@ -129,3 +183,9 @@ class TrainingData:
             deviation=moments.deviation,
             rates=onsets / sum(split.frames for split in splits),
         )
+
+
+@lru_cache(maxsize=1)
+def _opened(folders: tuple[Path, ...], stamps: tuple[int, ...], targets: str) -> TrainingData:
+    """The next trial in a process finds the corpora open; ``stamps`` change where one is prepared anew."""
+    return TrainingData.of([Corpus.open(folder) for folder in folders], targets)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,9 @@ from trainables.loop import EVALUATION_BATCH
 from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro
 from trainables.network import Network, autocast, best_device
 from trainables.peaks import find_peaks
+from trainables.placement import MappedWindows
+
+FRAMES_AT_ONCE = 1 << 18  # of whole tracks: 44 minutes of music
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,21 @@ class Score:
 
 
 def _tracks(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Activations and reference marks of each track, (1, T, K)."""
-    for track in data.tracks:
-        marks = torch.from_numpy(track.targets == ONSET)
-        yield join_tracks(activations(network, [track.bands], precision)), join_tracks([marks])
+    """Activations and reference marks of some tracks at a time, on one time line with silence between, (1, L, K)."""
+    of_group = data.frames.cumsum() // FRAMES_AT_ONCE
+    for group in np.split(np.arange(len(data.frames)), np.flatnonzero(np.diff(of_group)) + 1):
+        tracks = [data.track(number) for number in group]
+        found = activations(network, [track.bands for track in tracks], precision)
+        yield join_tracks(found), join_tracks([torch.from_numpy(track.targets == ONSET) for track in tracks])
 
 
 @torch.inference_mode()
 def _segments(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Activations and reference marks of a batch of segments, each run apart from its neighbours, (B, 400, K)."""
     device = next(network.parameters()).device
-    for bands, halves in data.in_order(EVALUATION_BATCH):
+    for bands, halves in MappedWindows(data, device).in_order(EVALUATION_BATCH[device.type]):
         with autocast(device, precision):
-            logits = network(bands.to(device))
+            logits = network(bands)
         yield logits.float().sigmoid(), halves == ONSET
 
 
@@ -128,7 +134,7 @@ def evaluate(
         macro_f1=macro_f1(table),
         precision=rates.precision,
         recall=rates.recall,
-        tracks=len(data.tracks),
+        tracks=len(data.frames),
         classes={
             name: ClassScore(**asdict(Rates.of(row)), onsets=int(row[0] + row[2]))
             for name, row in zip(checkpoint.classes, table, strict=True)

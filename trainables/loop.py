@@ -1,4 +1,8 @@
-"""The training loop: a generator of epochs that has never heard of a search. B batch, T frames, F bands, K classes."""
+"""The training loop: a generator of epochs that has never heard of a search. B batch, T frames, F bands, K classes.
+
+Nothing in an epoch waits for the device: losses, activations and marks stay there until the epoch's numbers are asked
+for, once after the training and once after the validation.
+"""
 
 import math
 import time
@@ -10,13 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.manifest import WINDOW_FRAMES
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
-from trainables.data import SplitData, TrainingData
+from trainables.data import TrainingData
+from trainables.memory import MemoryGuard
 from trainables.network import Network, autocast, best_device
+from trainables.placement import Windows, place
+from trainables.stopwatch import Stopwatch
 from trainables.tasks import Task, find_task
 
-EVALUATION_BATCH = 64
+EVALUATION_BATCH = {"cpu": 64, "cuda": 512}
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,20 @@ class Epoch(FitEpoch):
     checkpoint: Checkpoint
 
 
-def fit(network: Network, task: Task, data: TrainingData, settings: Settings) -> Iterator[FitEpoch]:
+def fit(
+    network: Network, task: Task, data: TrainingData, settings: Settings,
+    *, share: float = 1.0, stopwatch: Stopwatch | None = None,
+) -> Iterator[FitEpoch]:  # fmt: skip
     """Train ``network`` where it is and yield after every epoch; ends at ``max_epochs`` or when the loss stands still.
 
-    Raises FloatingPointError at the first epoch whose training or validation loss is not finite.
+    ``share``: the part of a GPU's memory that is this training's. With a ``stopwatch``, metrics have each stage's
+    seconds. Raises FloatingPointError at the first epoch whose training or validation loss is not finite, and
+    OutOfMemory where not even one window at a time fits.
     """
     device = next(network.parameters()).device
+    stopwatch = stopwatch or Stopwatch()
+    train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
+    guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(EVALUATION_BATCH[device.type])
     weights = torch.tensor(task.class_weights(data.rates), dtype=torch.float32, device=device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -54,9 +70,13 @@ def fit(network: Network, task: Task, data: TrainingData, settings: Settings) ->
     for number in range(1, settings.max_epochs + 1):
         began = time.perf_counter()
         learning_rate = optimiser.param_groups[0]["lr"]
-        train_loss = train_epoch(network, task, data.train, optimiser, weights, settings, generator)
+        train_loss = train_epoch(
+            network, task, train_windows, optimiser, weights, settings, generator, guard, stopwatch
+        )
         trained = time.perf_counter()
-        metrics = validate(network, task, data.validation, data.classes, settings)
+        with stopwatch.stage("validation"):
+            metrics = validate(network, task, validation_windows, data.classes, settings, evaluation_guard)
+        validated = time.perf_counter()
         for name, value in (("training", train_loss), ("validation", metrics["validation_loss"])):
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -74,6 +94,9 @@ def fit(network: Network, task: Task, data: TrainingData, settings: Settings) ->
                 "learning_rate": learning_rate,
                 "seconds": time.perf_counter() - began,
                 "windows_per_s": len(data.train) / (trained - began),
+                "validation_windows_per_s": len(data.validation) / (validated - trained),
+                "micro_batch": float(guard.at_once),
+                **{f"{stage}_s": seconds for stage, seconds in stopwatch.lap().items()},
             },
             is_best,
         )
@@ -84,49 +107,90 @@ def fit(network: Network, task: Task, data: TrainingData, settings: Settings) ->
 
 
 def train_epoch(
-    network: Network, task: Task, split: SplitData, optimiser: torch.optim.Optimizer, weights: Tensor,
-    settings: Settings, generator: np.random.Generator,
+    network: Network, task: Task, windows: Windows, optimiser: torch.optim.Optimizer, weights: Tensor,
+    settings: Settings, generator: np.random.Generator, guard: MemoryGuard, stopwatch: Stopwatch,
 ) -> float:  # fmt: skip
-    """One pass over the training windows; the mean loss. Losses stay on the device until the end."""
-    device = weights.device
+    """One pass over the training windows; the mean loss."""
     network.train()
-    total = torch.zeros((), device=device)
-    for bands, stored in split.shuffled(settings.batch_size, generator):
-        bands, targets = bands.to(device, non_blocking=True), task.decode(stored.to(device, non_blocking=True))
-        with autocast(device, settings.precision):
-            logits = network(bands)
-        loss = task.loss(logits, targets, weights)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
-        optimiser.step()
-        total += loss.detach() * len(bands)
-    return float(total) / len(split)
+    total = torch.zeros((), device=weights.device)
+    for bands, stored in stopwatch.each("data", windows.shuffled(settings.batch_size, generator)):
+
+        def gradients(at_once: int, bands: Tensor = bands, stored: Tensor = stored) -> Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            return accumulate(network, task, bands, stored, weights, settings.precision, at_once, stopwatch)
+
+        loss = guard.run(gradients, len(bands))
+        with stopwatch.stage("optimiser"):
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+            optimiser.step()
+            total += loss * len(bands)
+    return float(total) / len(windows)
+
+
+def accumulate(
+    network: Network, task: Task, bands: Tensor, stored: Tensor, weights: Tensor,
+    precision: str, at_once: int, stopwatch: Stopwatch,
+) -> Tensor:  # fmt: skip
+    """Add the gradients of a batch's mean loss, ``at_once`` windows at a time; the loss.
+
+    However many go at once, the gradients are the same but for batch normalisation, whose statistics are of those.
+    """
+    total = torch.zeros((), device=weights.device)
+    for some, their in zip(bands.split(at_once), stored.split(at_once), strict=True):
+        with stopwatch.stage("forward"):
+            with autocast(weights.device, precision):
+                logits = network(some)
+            loss = task.loss(logits, task.decode(their), weights) * (len(some) / len(bands))
+        with stopwatch.stage("backward"):
+            loss.backward()
+        total += loss.detach()
+    return total
 
 
 @torch.inference_mode()
 def validate(
-    network: Network, task: Task, split: SplitData, classes: tuple[str, ...], settings: Settings
+    network: Network, task: Task, windows: Windows, classes: tuple[str, ...], settings: Settings, guard: MemoryGuard
 ) -> dict[str, float]:
     """Unweighted loss a window, and the task's score on whole tracks (windows joined), as ``validation_...``."""
-    device = next(network.parameters()).device
     network.eval()
+
+    def whole(at_once: int) -> dict[str, float]:
+        loss, activations, targets = joined(network, task, windows, settings.precision, at_once)
+        scores = task.score(activations, targets, classes)
+        return {"validation_loss": float(loss), **{f"validation_{name}": of for name, of in scores.items()}}
+
+    return guard.run(whole, len(windows))
+
+
+def joined(
+    network: Network, task: Task, windows: Windows, precision: str, at_once: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean loss a window; activations and targets (L, K) of all tracks on one time line, silence around each."""
+    split, device = windows.split, windows.device
+    activations = torch.zeros(split.line_frames, split.classes, device=device)
+    targets = torch.zeros(split.line_frames, split.classes, dtype=torch.uint8, device=device)
+    starts = torch.from_numpy(split.line_starts).to(device)
+    lengths = torch.from_numpy(split.frames[split.in_order.tracks] - split.in_order.starts).to(device)
+    around = torch.arange(WINDOW_FRAMES, device=device)
     total = torch.zeros((), device=device)
-    activations, targets = [], []
-    for bands, stored in split.in_order(EVALUATION_BATCH):
-        wanted = task.decode(stored.to(device, non_blocking=True))
-        with autocast(device, settings.precision):
-            logits = network(bands.to(device, non_blocking=True)).float()
-        total += task.loss(logits, wanted, None) * len(bands)
-        activations.append(task.activate(logits))
-        targets.append(wanted)
-    scores = task.score(split.per_track(torch.cat(activations)), split.per_track(torch.cat(targets)), classes)
-    return {"validation_loss": float(total) / len(split), **{f"validation_{name}": of for name, of in scores.items()}}
+    pieces = zip(windows.in_order(at_once), starts.split(at_once), lengths.split(at_once), strict=True)
+    for (bands, stored), start, length in pieces:
+        with autocast(device, precision):
+            logits = network(bands).float()
+        total += task.loss(logits, task.decode(stored), None) * len(bands)
+        is_track = (around < length.unsqueeze(1)).unsqueeze(2)
+        places = (start.unsqueeze(1) + around).view(-1)
+        activations.index_copy_(0, places, (task.activate(logits) * is_track).flatten(0, 1))
+        targets.index_copy_(0, places, stored.flatten(0, 1))
+    return total / len(windows), activations, task.decode(targets)
 
 
-def train(config: TrainingConfig, shards: Path, *, device: str | None = None) -> Iterator[Epoch]:
+def train(
+    config: TrainingConfig, shards: Path, *, device: str | None = None, share: float = 1.0, profile: bool = False
+) -> Iterator[Epoch]:
     """Train what ``config`` says on prepared corpora under ``shards``; yields an Epoch with its checkpoint.
 
+    ``share``: the part of a GPU's memory that is this training's. With ``profile``, metrics have each stage's seconds.
     The checkpoint's weights are copies. Everything that can be refused is refused (Refused) before the first step.
     """
     task = find_task(config.task)
@@ -137,7 +201,9 @@ def train(config: TrainingConfig, shards: Path, *, device: str | None = None) ->
         task, config.architecture, config.hyperparameters,
         bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
     ).to(where)  # fmt: skip
-    for epoch in fit(network, task, data, config.settings):
+    torch.backends.cudnn.benchmark = where.type == "cuda"  # windows are all of one length: the choice pays
+    stopwatch = Stopwatch(where if profile else None)
+    for epoch in fit(network, task, data, config.settings, share=share, stopwatch=stopwatch):
         yield Epoch(
             epoch.number,
             epoch.metrics,

@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,16 +42,25 @@ def test_writer_keeps_every_bit(tmp_path):
         for frames in (1, 400, 3)
     ]
     with ShardWriter(tmp_path / "s.arrow", 7, 2) as writer:
-        for bands, targets in tracks:
-            writer.write(bands, targets)
+        first_bytes = [writer.write(bands, targets) for bands, targets in tracks]
     manifest = SimpleNamespace(bands=7, classes=("a", "b"), again=lambda folder: "make it again")
     corpus = Corpus(tmp_path, manifest, None)  # type: ignore[arg-type]
-    for batch, (bands, targets) in enumerate(tracks):
-        row = SimpleNamespace(id="a", shard="s.arrow", batch=batch, frames=len(bands))
-        read_bands, read_targets = corpus.frames(row)
-        np.testing.assert_array_equal(read_bands, bands)
-        np.testing.assert_array_equal(read_targets, targets)
+    file = pa.ipc.open_file(pa.memory_map(str(tmp_path / "s.arrow")))
+    for batch, (first_byte, (bands, targets)) in enumerate(zip(first_bytes, tracks, strict=True)):
+        row = SimpleNamespace(id="a", shard="s.arrow", first_byte=first_byte, frames=len(bands))
+        columns = [column.flatten().to_numpy().reshape(len(bands), -1) for column in file.get_batch(batch).columns]
+        for as_frames, as_arrow, written in zip(corpus.frames(row), columns, (bands, targets), strict=True):
+            np.testing.assert_array_equal(as_frames, written)
+            np.testing.assert_array_equal(as_arrow, written)
     assert schema(7, 2).field("bands").type.list_size == 7
+
+
+@pytest.mark.parametrize("first_byte", [-8, 3, 1 << 40])
+def test_a_track_that_is_not_where_the_table_says(shards, first_byte):
+    corpus = Corpus.open(shards / "mdb")
+    row = next(corpus.rows("all").itertuples())._replace(first_byte=first_byte)
+    with pytest.raises(Refused, match=rf"{row.shard} does not hold track '{row.id}' as .*tracks.parquet says"):
+        corpus.frames(row)
 
 
 @given(st.lists(st.lists(st.floats(0, 3, width=16), min_size=1, max_size=40), min_size=1, max_size=6))

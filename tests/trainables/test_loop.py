@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.manifest import WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
-from trainables.data import SplitData, TrainingData
+from trainables.data import TrainingData
 from trainables.evaluation import evaluate
 from trainables.loop import fit, train
 from trainables.models import MODELS
 from trainables.network import Network, autocast, has_bf16_units
+from trainables.placement import MappedWindows
 from trainables.tasks import TASKS
 
 TASK = TASKS["drum_onsets"]
+CPU = torch.device("cpu")
 SMALL = {"patch_bands": 21, "heads": 2, "layers": 1, "width": 24}  # quick on a processor
 CONFIG = TrainingConfig(
     ("mdb",), "vit", SMALL, Settings(batch_size=4, max_epochs=3, learning_rate=5e-3, precision="fp32")
@@ -100,7 +101,7 @@ def test_the_step_is_torch_s_adamw_on_the_study_s_loss(shards):
     rate = torch.tensor(data.rates)
     weights = (-1 / (rate * rate.log() + (1 - rate) * (1 - rate).log())).float()
     for _ in range(2):
-        for bands, halves in data.train.shuffled(1000, generator):
+        for bands, halves in MappedWindows(data.train, CPU).shuffled(1000, generator):
             target, logits = halves / 2, theirs(bands)
             bce = -(target * torch.sigmoid(logits).log() + (1 - target) * torch.sigmoid(-logits).log()).sum(2)
             loss = (bce * (target * weights).sum(2).clamp(min=1)).mean()
@@ -133,39 +134,11 @@ def test_a_loss_that_is_not_finite_ends_the_training(shards):
         list(train(config, shards, device="cpu"))
 
 
-def test_windows_cover_every_frame_once(shards):
-    corpus = Corpus.open(shards / "mdb")
-    split = SplitData([corpus], "train")
-    assert len(split) == sum(window_count(len(track.bands)) for track in split.tracks) == 4 * 3
-    bands = torch.cat([bands for bands, _ in split.in_order(5)])
-    for track, joined in zip(split.tracks, split.per_track(bands), strict=True):
-        np.testing.assert_array_equal(joined, track.bands)
-    assert not bands[2, len(split.tracks[0].bands) - 2 * WINDOW_FRAMES :].any()  # the padding
-
-
-def test_shuffled_windows_are_pieces_of_their_tracks(shards):
-    split = SplitData([Corpus.open(shards / "mdb")], "train")
-    seen = 0
-    for bands, targets in split.shuffled(5, np.random.default_rng(0)):
-        for window, marks in zip(bands.numpy(), targets.numpy(), strict=True):
-            places = [
-                (track, start)
-                for track in split.tracks
-                for start in np.flatnonzero((track.bands == window[0]).all(axis=1))
-            ]
-            assert len(places) == 1
-            track, start = places[0]
-            held = track.bands[start : start + WINDOW_FRAMES]
-            np.testing.assert_array_equal(window[: len(held)], held)
-            np.testing.assert_array_equal(marks[: len(held)], track.targets[start : start + WINDOW_FRAMES])
-            seen += 1
-    assert seen == len(split)
-
-
 def test_data_knows_moments_and_rates_of_the_training_split(shards):
     data = TrainingData.open(("mdb",), shards, "onsets")
-    values = np.concatenate([track.bands for track in data.train.tracks]).astype(float)
-    onsets = np.concatenate([track.targets for track in data.train.tracks]) == 2
+    tracks = [data.train.track(number) for number in range(len(data.train.frames))]
+    values = np.concatenate([track.bands for track in tracks]).astype(float)
+    onsets = np.concatenate([track.targets for track in tracks]) == 2
     assert (data.mean, data.deviation) == pytest.approx((values.mean(), values.std()))
     np.testing.assert_allclose(data.rates, onsets.mean(axis=0))
 
@@ -196,7 +169,7 @@ def test_bf16_loss_and_gradient_agree_with_fp32(shards, name):
     data = TrainingData.open(("mdb",), shards, "onsets")
     torch.manual_seed(0)
     network = Network(TASK, name, {}, bands=84, classes=5, mean=data.mean, deviation=data.deviation).eval()
-    bands, halves = data.train.read(np.arange(2))
+    bands, halves = data.train.read(next(data.train.in_order.pieces(2)))
     losses, gradients = [], []
     for precision in ("fp32", "bf16"):
         network.zero_grad()

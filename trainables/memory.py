@@ -1,0 +1,48 @@
+"""What happens when memory runs out: fewer windows go through the network at once, and training goes on."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+# CUDA's allocator has an error of its own; its libraries and the host's allocator say it in words.
+WORDS = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
+
+
+class OutOfMemory(RuntimeError):
+    """Not even one window at a time fits into memory."""
+
+
+class MemoryGuard:
+    """How many windows go through the network at once: halved whenever memory runs out, never raised again."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+
+    def run(self, work: Callable[[int], T], windows: int) -> T:
+        """``work(at_once)`` on a batch of ``windows``, from its beginning again with half as many at once if need be.
+
+        ``work`` has to bear being broken off and called again. Raises OutOfMemory where one window is too many.
+        """
+        while True:
+            reason = ""
+            try:
+                return work(self.at_once)
+            except RuntimeError as error:
+                if not ran_out(error):
+                    raise
+                reason = str(error).strip().splitlines()[0]
+            # Beyond the except clause: the error's frames held what had been computed.
+            tried = min(self.at_once, windows)
+            if tried == 1:
+                raise OutOfMemory(f"memory ran out with a single window at once ({reason}); search smaller networks")
+            self.at_once = tried // 2
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the host."""
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in WORDS)

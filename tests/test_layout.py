@@ -51,7 +51,7 @@ def test_search_spaces_need_neither_torch_nor_models():
         assert not {name for name in imports(path) if name.split(".")[0] in ("torch", "trainables")}, path
 
 
-ON_A_GPU_MACHINE = {"torch", "numpy", "pandas", "pyarrow", "safetensors"}  # beside the standard library
+ON_A_GPU_MACHINE = {"torch", "numpy", "pyarrow"}  # beside the standard library
 TRAINING = "import trainables.loop, trainables.evaluation, trainables.models, trainables.tasks"
 
 

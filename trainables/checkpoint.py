@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data_prep.files import write_atomically
@@ -55,6 +53,8 @@ class Checkpoint:
 
     def save(self, folder: Path) -> None:
         """Write ``folder`` whole or not at all; an older checkpoint there is replaced."""
+        from safetensors.torch import save_file  # here, as models are trained on machines that lack it
+
         content = {
             "format": FORMAT,
             "config": self.config.to_dict(),
@@ -73,6 +73,9 @@ class Checkpoint:
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
         """Read a checkpoint folder; Refused where a file is missing or damaged, or the front end is another."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise Refused(

@@ -1,8 +1,10 @@
 """Windows: they cover every track, lie within it, and are the same wherever the frames lie."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from data_prep.manifest import WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
-from data_prep.shards import Corpus
+from data_prep.shards import Corpus, ShardWriter
 from trainables import placement
 from trainables.data import SILENT_FRAMES, SplitData, TrainingData
 from trainables.placement import MappedWindows, ResidentWindows, StreamedWindows, frame_bytes, place
@@ -163,6 +165,41 @@ def test_placed_frames_stay_until_other_corpora_are_asked_for(corpus, monkeypatc
     assert {name: place(SplitData([corpus], name), gpu) for name in splits} == placed
     place(SplitData([corpus, corpus], "train"), gpu)
     assert len(placement._PLACED) == 1
+
+
+def anonymous_bytes() -> int:
+    """What this process holds of its own, mapped files left out."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+@pytest.mark.parametrize("windows_of", [MappedWindows, StreamedWindows])
+def test_a_corpus_is_never_copied_into_a_process(corpus, tmp_path, windows_of):
+    frames, tracks = 40_000, 12
+    bands, targets = np.ones((frames, 84), np.float16), np.ones((frames, 5), np.uint8)
+    with ShardWriter(tmp_path / "s.arrow", 84, 5) as writer:
+        first_bytes = [writer.write(bands, targets) for _ in range(tracks)]
+    table = pa.table(
+        {
+            "id": list(map(str, range(tracks))),
+            "split": ["train"] * tracks,
+            "shard": ["s.arrow"] * tracks,
+            "first_byte": first_bytes,
+            "frames": [frames] * tracks,
+        }
+    )
+    split = SplitData([Corpus(tmp_path, corpus.manifest, table)], "train")
+    windows = windows_of(split, CPU)
+    next(windows.shuffled(16, np.random.default_rng(0)))
+    before, most, seen = anonymous_bytes(), 0, 0
+    for read, _ in windows.shuffled(16, np.random.default_rng(0)):
+        assert read.all()
+        seen += len(read)
+        most = max(most, anonymous_bytes() - before)
+    assert seen == len(split) == tracks * frames // WINDOW_FRAMES
+    assert frame_bytes(split) > 80e6
+    assert most < 20e6
 
 
 def test_the_next_trial_finds_the_corpora_open(shards, tmp_path):

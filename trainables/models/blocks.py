@@ -1,6 +1,8 @@
 """What the architectures are put together from. B batch, T frames, F bands, C channels, D features."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +10,12 @@ from torch.nn import functional
 
 from data_prep.refused import Refused
 from trainables.config import Config
+from trainables.models.gru import Gru
 
-UNITS = {"gru": nn.GRU, "lstm": nn.LSTM}
+UNITS: dict[str, Callable[..., nn.Module]] = {
+    "gru": Gru,
+    "lstm": partial(nn.LSTM, batch_first=True, bidirectional=True),
+}
 CHANNELS = (32, 64, 96)  # of the first, second and third convolution block
 POOLED_BANDS = 3
 CONVOLUTION_DROPOUT, ATTENTION_DROPOUT, RECURRENT_DROPOUT = 0.3, 0.1, 0.1
@@ -63,9 +69,8 @@ class Recurrence(nn.Module):
 
     def __init__(self, unit: str, features: int, hidden: int, layers: int) -> None:
         super().__init__()
-        kind = UNITS[unit]
         dropout = RECURRENT_DROPOUT if layers > 1 else 0.0
-        self.stack = kind(features, hidden, layers, batch_first=True, bidirectional=True, dropout=dropout)
+        self.stack = UNITS[unit](features, hidden, layers, dropout=dropout)
         self.features = 2 * hidden
 
     def forward(self, features: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output tells of failed trials however quiet it should be
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the tracking store and the checkpoints are the record
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that says why it failed has no metric to tell
 }
 
 
@@ -27,3 +28,11 @@ def ray_running() -> Iterator[dict[str, float]]:
     finally:
         if not was_running:
             ray.shutdown()
+
+
+def is_this_machine() -> bool:
+    """Whether the running Ray has no node but the one that this process is on."""
+    import ray
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    return nodes == [ray.get_runtime_context().get_node_id()]

@@ -38,6 +38,7 @@ class SweepOptions:
     name: str | None = None
     task: str = "drum_onsets"
     precision: str = "auto"
+    profile: bool = False  # write where the trials' time went
     narrow: Mapping[str, Sequence[Any]] = field(
         default_factory=dict
     )  # hyperparameter -> the only values to choose from
@@ -51,6 +52,7 @@ class SweepOptions:
         for name in ("scheduler", "precision", "cpus_per_trial", "gpus_per_trial"):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value != getattr(type(self), name) else []
+        words += ["--profile"] if self.profile else []
         if self.narrow:
             words += ["--narrow", *(f"{key}={','.join(map(str, values))}" for key, values in self.narrow.items())]
         return " ".join(map(str, words))
@@ -58,13 +60,19 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked sweep: its name, its storage (absolute), its space, each corpus's checksum, those with a test split."""
+    """A checked sweep: its name, its storage (absolute), its space, each corpus's checksum, those with a test split.
+
+    ``frame_bytes``: of the training and validation frames and their targets, as they lie on a GPU.
+    """
 
     name: str
     storage: str
     space: "dict[str, Domain]"
     checksums: dict[str, str]
     tested: tuple[str, ...]
+    bands: int = 0
+    classes: int = 0
+    frame_bytes: int = 0
 
 
 def check(options: SweepOptions) -> Plan:
@@ -77,8 +85,9 @@ def check(options: SweepOptions) -> Plan:
     ):
         if number < 1:
             raise Refused(f"a sweep of {number} {what} does nothing; ask for 1 or more")
-    if options.gpus_per_trial is not None and not 0 <= options.gpus_per_trial < math.inf:
-        raise Refused(f"--gpus-per-trial {options.gpus_per_trial:g}: expected 0, a fraction or a whole number of GPUs")
+    gpus = options.gpus_per_trial or 0.0
+    if not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
+        raise Refused(f"--gpus-per-trial {gpus:g}: expected 0, a fraction or a whole number of GPUs")
     store.check_uri(options.tracking_uri)
     from search_spaces import SPACES
     from tuner.scheduler import SCHEDULERS
@@ -101,7 +110,10 @@ def check(options: SweepOptions) -> Plan:
     name, storage = _name(options)
     space = _space(dict(SPACES[options.architecture]), options.narrow)
     _refuse_values(options)
-    return Plan(name, storage, space, checksums, tested)
+    manifests = [corpus.manifest for corpus in opened.values()]
+    bands, classes = manifests[0].bands, len(manifests[0].classes)
+    frames = sum(of.splits[split].frames for of in manifests for split in ("train", "validation"))
+    return Plan(name, storage, space, checksums, tested, bands, classes, frames * (2 * bands + classes))
 
 
 def refuse_unknown(corpus: str, shards: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from tuner import registry
+from tuner.cluster import is_this_machine
 from tuner.tracking import SWEEP_RUN
 from tuner.trial import CHECKPOINT_FOLDER
 
@@ -26,17 +27,19 @@ def test(
 ) -> tuple[dict[str, dict[str, Any]], int]:
     """Scores of the checkpoint on the corpora's test splits (as dictionaries), and its number of parameters.
 
-    Runs in a process of the cluster with what a trial had: the driver may have no GPU. Raises what that process raised.
+    In this process where its machine is the whole cluster: that spares the start of another with its imports. Else in
+    a process with what a trial had, for this machine may have no GPU. Raises what the scoring raised.
     """
-    task = _test.options(num_cpus=options.cpus_per_trial, num_gpus=gpus)
-    device, threads = "cuda" if gpus else "cpu", options.cpus_per_trial
+    given = (checkpoint, corpora, options.shards.resolve(), "cuda" if gpus else "cpu", options.cpus_per_trial)
+    if is_this_machine():
+        return _test(*given)
+    task = ray.remote(max_retries=1)(_test).options(num_cpus=options.cpus_per_trial, num_gpus=gpus)
     try:
-        return ray.get(task.remote(checkpoint, corpora, options.shards.resolve(), device, threads))
+        return ray.get(task.remote(*given))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
 
 
-@ray.remote(max_retries=1)
 def _test(
     checkpoint: "Checkpoint", corpora: Sequence[str], shards: Path, device: str, threads: int
 ) -> tuple[dict[str, dict[str, Any]], int]:
@@ -45,10 +48,14 @@ def _test(
     from trainables.checkpoint import Checkpoint as Trained
     from trainables.evaluation import evaluate
 
-    torch.set_num_threads(threads)
     with checkpoint.as_directory() as folder:
         trained = Trained.load(Path(folder) / CHECKPOINT_FOLDER)
-    scores = {corpus: evaluate(trained, corpus, shards, split="test", device=device).to_dict() for corpus in corpora}
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        scores = {of: evaluate(trained, of, shards, split="test", device=device).to_dict() for of in corpora}
+    finally:
+        torch.set_num_threads(threads_before)
     return scores, int(trained.parameters)
 
 

@@ -6,6 +6,7 @@ checkpoint that is kept is the best one, too), as PRUNED when a scheduler stoppe
 """
 
 import math
+import time
 from typing import Any
 
 import optuna
@@ -23,7 +24,13 @@ class SeededSearch(OptunaSearch):
     def __init__(self, *, metric: str, mode: str, seed: int):
         self._best: dict[str, float] = {}  # by trial id
         self._last_step: dict[str, int] = {}
+        self.launched: dict[str, float] = {}  # by trial id: when Tune asked for it, on the monotonic clock
         super().__init__(metric=metric, mode=mode, sampler=TPESampler(seed=seed))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Hyperparameters for a trial that Tune starts next, and the moment."""
+        self.launched.setdefault(trial_id, time.monotonic())
+        return super().suggest(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take one epoch; results of finished or unknown trials, and repeated ones, add nothing."""

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from data_prep.refused import Refused
 from tuner.cluster import ray_running
 from tuner.options import Plan, SweepOptions, check
+from tuner.packing import Packing, ask_device_bytes, default_share, network_bytes, pack
+from tuner.profile import SweepProfile
 from tuner.registry import Registered
 
 if TYPE_CHECKING:
     from trainables.config import TrainingConfig
     from trainables.tasks import Task
+    from tuner.searcher import SeededSearch
     from tuner.tracking import Tracker
     from tuner.watch import TrialRecord, Watcher
 
@@ -36,6 +38,7 @@ class SweepResult:
     tests: dict[str, dict[str, Any]]  # corpus -> score, as `mirtune evaluate --json` shows it
     registered: Registered | None  # None where the tracking store did not take it
     warning: str  # what the tracking store did not take
+    profile: SweepProfile | None  # None where it was not asked for
     seconds: float
 
 
@@ -43,7 +46,7 @@ def sweep(options: SweepOptions) -> SweepResult:
     """Search, then test and register the best checkpoint.
 
     Raises Refused before Ray starts where the options cannot work, SweepFailed where every trial failed, and
-    KeyboardInterrupt, after the runs are closed, where the user stopped it.
+    KeyboardInterrupt, after the runs are closed, where the user stopped it. A profile is written in any case.
     """
     began, plan = time.time(), check(options)
     from trainables.tasks import TASKS
@@ -51,11 +54,12 @@ def sweep(options: SweepOptions) -> SweepResult:
 
     tags = {"corpora": "+".join(sorted(options.corpora)), "architecture": options.architecture, "task": options.task}
     tags |= {f"manifest.{corpus}": checksum for corpus, checksum in plan.checksums.items()}
+    profile = SweepProfile(plan.name)
+    tracker = Tracker(options.tracking_uri, plan.name, tags)  # opens its store while Ray starts
     with ray_running() as resources:
-        tracker = Tracker(options.tracking_uri, plan.name, tags)
         status, result, warning = "FAILED", None, ""
         try:
-            result = _run(options, plan, TASKS[options.task], resources, tracker, tags)
+            result = _run(options, plan, TASKS[options.task], resources, tracker, tags, profile, began)
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -65,36 +69,38 @@ def sweep(options: SweepOptions) -> SweepResult:
             warning = tracker.close()
             if warning:
                 say(warning)
-    return SweepResult(**result, warning=warning, seconds=time.time() - began)
+            if options.profile:
+                profile.after_s = time.time() - began - profile.before_s - profile.search_s
+                say(f"profile: {profile.write(plan.storage)}")
+    profiled = profile if options.profile else None
+    return SweepResult(**result, warning=warning, profile=profiled, seconds=time.time() - began)
 
 
 def _run(
-    options: SweepOptions,
-    plan: Plan,
-    task: "Task",
-    resources: Mapping[str, float],
-    tracker: "Tracker",
-    tags: dict[str, str],
-) -> dict[str, Any]:
+    options: SweepOptions, plan: Plan, task: "Task", resources: Mapping[str, float], tracker: "Tracker",
+    tags: dict[str, str], profile: SweepProfile, began: float,
+) -> dict[str, Any]:  # fmt: skip
     """Everything between the opening and the closing of the sweep's run; the fields of the result that it knows."""
     from trainables.config import Settings, TrainingConfig
     from tuner.publish import publish, test
+    from tuner.searcher import SeededSearch
     from tuner.tracking import first_line, say
     from tuner.trial import CHECKPOINT_FOLDER
     from tuner.watch import Watcher
 
-    gpus, at_once = share(options, resources)
-    batch = options.batch_size or (BATCH_ON_GPU if gpus else BATCH_ON_CPU)
-    held = f"{gpus:g} GPU" if gpus else f"{options.cpus_per_trial} CPU"
+    packing, batch = _packing(options, plan, resources)
+    held = f"{packing.gpus:g} GPU" if packing.gpus else f"{options.cpus_per_trial} CPU"
+    why = f" ({packing.why})" if packing.why else ""
     what = f"{options.trials} trials of {options.architecture} on {tags['corpora']}"
-    say(f"sweep {plan.name}: {what}, {at_once} at a time with {held} each, batches of {batch} windows")
+    say(f"sweep {plan.name}: {what}, {packing.at_once} at a time with {held} each{why}, batches of {batch} windows")
     settings: dict[str, Any] = {
         "trials": options.trials,
         "max_epochs": options.max_epochs,
         "batch_size": batch,
         "seed": options.seed,
     }
-    settings |= {"scheduler": options.scheduler, "gpus_per_trial": gpus, "cpus_per_trial": options.cpus_per_trial}
+    settings |= {"scheduler": options.scheduler, "gpus_per_trial": packing.gpus}
+    settings |= {"cpus_per_trial": options.cpus_per_trial}
     tracker.start_sweep({**settings, "command": options.command})
     config = TrainingConfig(
         corpora=tuple(sorted(options.corpora)),
@@ -105,14 +111,22 @@ def _run(
         ),
         task=options.task,
     )
+    searcher = SeededSearch(metric=f"validation_{task.metric}", mode=task.mode, seed=options.seed)
     watcher = Watcher(
         metric=f"validation_{task.metric}",
         mode=task.mode,
         trials=options.trials,
         max_epochs=options.max_epochs,
+        batch_size=batch,
         tracker=tracker,
+        profile=profile,
+        launched=searcher.launched,
     )
-    _search(options, plan, config, watcher, gpus, at_once)
+    profile.at_once, profile.before_s = packing.at_once, time.time() - began
+    try:
+        _search(options, plan, config, searcher, watcher, packing)
+    finally:
+        profile.search_s = time.time() - began - profile.before_s
     best = watcher.best
     if best is None:
         reason = next((record.error for record in watcher.records.values() if record.error), "it reported no epoch")
@@ -124,7 +138,7 @@ def _run(
     note = f"; {untested} has no test tracks and gives no test score" if untested else ""
     say(f"testing {best.name}, the best, with {watcher.words} {best.best:.3f}{note}")
     try:
-        tests, parameters = test(checkpoint, plan.tested, options, gpus)
+        tests, parameters = test(checkpoint, plan.tested, options, packing.gpus)
     except Exception as error:
         where = f"{checkpoint.path}/{CHECKPOINT_FOLDER}"
         raise SweepFailed(f"the best checkpoint, {where}, could not be tested: {first_line(error)}") from error
@@ -147,41 +161,52 @@ def _run(
     }
 
 
-def share(options: SweepOptions, resources: Mapping[str, float]) -> tuple[float, int]:
-    """GPUs for each trial, and how many trials run at a time; Refused where the cluster cannot hold a single one."""
-    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    gpus_per_trial = min(1.0, gpus) if options.gpus_per_trial is None else options.gpus_per_trial
-    if options.cpus_per_trial > cpus or gpus_per_trial > gpus:
-        raise Refused(
-            f"a trial wants {options.cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs and the cluster has {cpus:g} and "
-            f"{gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
-        )
-    at_once = cpus // options.cpus_per_trial
-    if gpus_per_trial:
-        at_once = min(at_once, int(gpus / gpus_per_trial + 1e-6))  # 1 / 0.1 is a little less than 10
-    return gpus_per_trial, max(1, min(int(at_once), options.trials))
+def _packing(options: SweepOptions, plan: Plan, resources: Mapping[str, float]) -> tuple[Packing, int]:
+    """How trials share the cluster, and the windows in a batch; Refused where it cannot hold a single trial."""
+    from tuner.tracking import first_line, say
+
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    on_gpu = gpus > 0 if options.gpus_per_trial is None else options.gpus_per_trial > 0
+    batch = options.batch_size or (BATCH_ON_GPU if on_gpu else BATCH_ON_CPU)
+    if options.gpus_per_trial is not None or gpus < 1:
+        return pack(options, resources, (gpus, "")), batch
+    answer = ask_device_bytes()  # which takes seconds: let them pass together
+    network = network_bytes(
+        options.architecture, plan.space, bands=plan.bands, classes=plan.classes, windows=batch, task=options.task
+    )
+    try:
+        device = answer()
+    except Exception as error:
+        say(f"no node says how much memory its GPU has ({first_line(error)}); each trial gets a whole one")
+        device = None
+    default = default_share(
+        device_bytes=device, corpus_bytes=plan.frame_bytes, network_bytes=network, gpus=gpus, cpus=cpus,
+        cpus_per_trial=options.cpus_per_trial, trials=options.trials,
+    )  # fmt: skip
+    return pack(options, resources, default), batch
 
 
 def _search(
-    options: SweepOptions, plan: Plan, config: "TrainingConfig", watcher: "Watcher", gpus: float, at_once: int
-) -> None:
+    options: SweepOptions, plan: Plan, config: "TrainingConfig", searcher: "SeededSearch", watcher: "Watcher",
+    packing: Packing,
+) -> None:  # fmt: skip
     """Run the trials; KeyboardInterrupt where the user stopped them."""
     from ray import tune
 
     from tuner.scheduler import SCHEDULERS
-    from tuner.searcher import SeededSearch
     from tuner.trial import Job, Trial
 
-    job = Job(config, options.shards.resolve(), options.cpus_per_trial, "cuda" if gpus else "cpu", watcher.metric)
-    resources = {"cpu": options.cpus_per_trial, "gpu": gpus}
+    device, shards = "cuda" if packing.gpus else "cpu", options.shards.resolve()
+    job = Job(config, shards, options.cpus_per_trial, device, watcher.metric, packing.share, options.profile)
+    resources = {"cpu": options.cpus_per_trial, "gpu": packing.gpus}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(Trial, job=job), resources),
         param_space=plan.space,
         tune_config=tune.TuneConfig(
-            search_alg=SeededSearch(metric=watcher.metric, mode=watcher.mode, seed=options.seed),
+            search_alg=searcher,
             scheduler=SCHEDULERS[options.scheduler](watcher.metric, watcher.mode, options.max_epochs),
             num_samples=options.trials,
-            max_concurrent_trials=at_once,
+            max_concurrent_trials=packing.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
         ),

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,9 @@ class Tracker:
         self._closing.set()
 
     def _write_all(self) -> None:
+        # Importing MLflow and making a store's tables takes seconds: while Ray starts, not beside the first trials.
+        with suppress(Exception):  # the first entry meets the same error, and tells of it
+            self._client = store.connect(self.uri)
         while (entry := self._entries.get()) is not None:
             self._write(entry)
 

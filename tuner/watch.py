@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ray import cloudpickle, tune
 from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT
 
+from tuner.profile import EPOCH_METRICS, SweepProfile, TrialProfile
 from tuner.tracking import Tracker, first_line, in_words, say
+from tuner.trial import FAILURE
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
     from ray.tune.experiment import Trial as TuneTrial
 
-_NOT_METRICS = {*AUTO_RESULT_KEYS, *DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT, "epoch"}
+_NOT_METRICS = {*AUTO_RESULT_KEYS, *DEBUG_METRICS, DONE, EXPERIMENT_TAG, SHOULD_CHECKPOINT, "epoch", *EPOCH_METRICS}
 logger = logging.getLogger(__name__)
 
 
@@ -32,6 +34,7 @@ class TrialRecord:
     epochs: int = 0
     best: float | None = None
     best_epoch: int = 0
+    micro_batch: int = 0  # windows at once, the batch unless memory ran out
     checkpoint: "Checkpoint | None" = None
     error: str = ""
     started: float = field(default_factory=time.time)
@@ -66,11 +69,18 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
 
 
 class Watcher(tune.Callback):
-    """Follows the trials of a sweep for the person and for the tracking store."""
+    """Follows the trials of a sweep for the person, the tracking store and the profile.
 
-    def __init__(self, *, metric: str, mode: str, trials: int, max_epochs: int, tracker: Tracker):
+    ``launched``: by trial id, when Tune asked for the trial (monotonic clock).
+    """
+
+    def __init__(
+        self, *, metric: str, mode: str, trials: int, max_epochs: int, batch_size: int, tracker: Tracker,
+        profile: SweepProfile, launched: Mapping[str, float],
+    ):  # fmt: skip
         self.metric, self.mode, self.tracker = metric, mode, tracker
-        self.trials, self.max_epochs = trials, max_epochs
+        self.trials, self.max_epochs, self.batch_size = trials, max_epochs, batch_size
+        self.profile, self.launched = profile, launched
         self.records: dict[str, TrialRecord] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,9 +115,13 @@ class Watcher(tune.Callback):
     ) -> None:
         """Take an epoch; one that comes again is left out."""
         record = self._record(trial)
+        if FAILURE in result:
+            record.error = result[FAILURE]
+            return
         epoch, value = int(result["epoch"]), float(result[self.metric])
         if epoch <= record.epochs:
             return
+        self.profile.trials[record.id].epoch(result, result["time_this_iter_s"], time.monotonic())
         record.epochs = epoch
         if result.get(SHOULD_CHECKPOINT):
             record.best, record.best_epoch = value, epoch
@@ -115,28 +129,38 @@ class Watcher(tune.Callback):
         best = self.best
         so_far = "" if best is None else f" (best {best.best:.3f})"
         seconds = result.get("seconds", result["time_this_iter_s"])
-        where = f"{record.name}/{self.trials} epoch {epoch}/{self.max_epochs}"
-        say(f"{where} {self.words} {value:.3f}{so_far} {seconds:.0f} s")
+        where = f"{record.name}/{self.trials}"
+        say(f"{where} epoch {epoch}/{self.max_epochs} {self.words} {value:.3f}{so_far} {seconds:.0f} s")
+        at_once = int(result.get("micro_batch", self.batch_size))
+        if at_once < record.micro_batch:
+            what = f"memory ran out with {record.micro_batch} windows at once; {at_once} from now on"
+            say(f"{where}: {what}, the batch stays {self.batch_size}")
+        record.micro_batch = at_once
 
     @_harmless
     def on_checkpoint(
         self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", checkpoint: "Checkpoint", **info: Any
     ) -> None:
         """Remember where the checkpoint lies; the one before it is gone."""
-        self._record(trial).checkpoint = checkpoint
+        record = self._record(trial)
+        record.checkpoint = checkpoint
+        self.profile.trials[record.id].saved(time.monotonic())
 
     @_harmless
     def on_trial_complete(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
-        """Close the trial's run."""
-        self._end(self._record(trial), "finished", "FINISHED")
+        """Close the run of a trial that came to its end, or said why it could not."""
+        record = self._record(trial)
+        if record.error:
+            self._fail(record)
+        else:
+            self._end(record, "finished", "FINISHED")
 
     @_harmless
     def on_trial_error(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
-        """Mark the trial as failed; the sweep goes on."""
+        """A trial whose process is lost; the sweep goes on."""
         record = self._record(trial)
         record.error = failure(trial)
-        self._end(record, "failed", "FAILED")
-        say(f"{record.name}/{self.trials} failed after {record.epochs} epochs: {record.error}")
+        self._fail(record)
 
     @_harmless
     def on_experiment_end(self, trials: "list[TuneTrial]", **info: Any) -> None:
@@ -147,13 +171,20 @@ class Watcher(tune.Callback):
 
     def _record(self, trial: "TuneTrial") -> TrialRecord:
         if trial.trial_id not in self.records:
-            record = TrialRecord(trial.trial_id, len(self.records) + 1, dict(trial.config))
+            record = TrialRecord(trial.trial_id, len(self.records) + 1, dict(trial.config), micro_batch=self.batch_size)
             self.records[record.id] = record
+            launched = self.launched.get(record.id, time.monotonic())
+            self.profile.trials[record.id] = TrialProfile(record.number, launched)
             self.tracker.start_trial(record.id, record.name, record.hyperparameters)
         return self.records[trial.trial_id]
 
+    def _fail(self, record: TrialRecord) -> None:
+        self._end(record, "failed", "FAILED")
+        say(f"{record.name}/{self.trials} failed after {record.epochs} epochs: {record.error}")
+
     def _end(self, record: TrialRecord, state: str, status: str) -> None:
         record.state, record.seconds = state, time.time() - record.started
+        self.profile.trials[record.id].ended(state, time.monotonic())
         summary = {} if record.best is None else {f"best_{self.metric}": record.best, "best_epoch": record.best_epoch}
         self.tracker.end(record.id, status, reason=record.error, summary=summary)
 

@@ -13,7 +13,7 @@ from data_prep.files import checksum
 from data_prep.refused import Refused
 from tuner.cli import main
 from tuner.options import SweepOptions, check
-from tuner.sweep import share
+from tuner.packing import pack
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ REFUSALS = [
     ({"narrow": {"unit": ("zither",)}}, "unit = 'zither'; choose from gru, lstm"),
     ({"narrow": {"learning_rate": (-1.0,)}}, "learning_rate = -1.0; expected a number above 0"),
     ({"gpus_per_trial": -0.5}, "--gpus-per-trial -0.5: expected 0, a fraction"),
+    ({"gpus_per_trial": 1.5}, "--gpus-per-trial 1.5: expected 0, a fraction or a whole number of GPUs"),
     ({"architecture": "gan"}, "unknown architecture 'gan'; choose from cnn, conv_transformer, crnn, rnn, vit"),
     ({"scheduler": "luck"}, "unknown scheduler 'luck'; choose from asha, none"),
     ({"task": "beats"}, "unknown task 'beats'; choose from drum_onsets"),
@@ -77,6 +78,9 @@ def test_a_corpus_without_validation_tracks_is_refused(options, tmp_path):
     manifest = path.parent / "manifest.json"
     content = json.loads(manifest.read_text())
     content["files"]["tracks.parquet"] = checksum(path)
+    emptied = content["splits"]["validation"]
+    emptied |= {"tracks": 0, "frames": 0, "windows": 0, "seconds": 0.0, "onsets": dict.fromkeys(emptied["onsets"], 0)}
+    emptied["moments"] = {"count": 0, "sum": 0.0, "sum_of_squares": 0.0}
     manifest.write_text(json.dumps(content))
     with pytest.raises(Refused, match="corpus 'mdb' has no validation tracks"):
         check(replace(options, shards=tmp_path / "shards"))
@@ -84,7 +88,7 @@ def test_a_corpus_without_validation_tracks_is_refused(options, tmp_path):
 
 def test_a_trial_that_no_cluster_can_hold_is_refused(options):
     with pytest.raises(Refused, match="a trial wants 1 CPUs and 2 GPUs and the cluster has 2 and 1"):
-        share(replace(options, gpus_per_trial=2.0), {"CPU": 2.0, "GPU": 1.0})
+        pack(replace(options, gpus_per_trial=2.0), {"CPU": 2.0, "GPU": 1.0}, (1.0, ""))
 
 
 COMMANDS = [

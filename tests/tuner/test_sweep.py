@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from tuner import tracking
 from tuner.options import check
-from tuner.sweep import SweepFailed, share, sweep
+from tuner.sweep import SweepFailed, sweep
 from tuner.tracking import SWEEP_RUN
 
 
@@ -87,11 +87,3 @@ def test_an_absent_store_does_not_break_a_sweep_and_is_told(swept, ray, monkeypa
     assert (Path(result.checkpoint) / "config.json").is_file()
     assert "did not take" in result.warning
     assert result.warning in capsys.readouterr().err
-
-
-def test_trials_share_the_cluster(swept):
-    options = replace(swept.options, trials=8, gpus_per_trial=None, cpus_per_trial=1)
-    assert share(options, {"CPU": 2.0}) == (0, 2)
-    assert share(options, {"CPU": 16.0, "GPU": 2.0}) == (1, 2)
-    assert share(replace(options, gpus_per_trial=0.25), {"CPU": 16.0, "GPU": 1.0}) == (0.25, 4)
-    assert share(replace(options, trials=1), {"CPU": 16.0}) == (0, 1)

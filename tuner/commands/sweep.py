@@ -45,11 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=_DEFAULTS.seed, metavar="N", help="of search and training (%(default)s)")
     text = "auto: bf16 where the device has units for it (%(default)s)"
     add("--precision", choices=PRECISIONS, default=_DEFAULTS.precision, help=text)
-    add("--gpus-per-trial", type=float, metavar="F", help="may be a fraction (1 where there is a GPU, else 0)")
+    add(
+        "--gpus-per-trial",
+        type=float,
+        metavar="F",
+        help="may be a fraction (as memory allows, four trials a GPU at most)",
+    )
     add("--cpus-per-trial", type=int, default=_DEFAULTS.cpus_per_trial, metavar="N", help="threads (%(default)s)")
     add_shards(parser)
     add_tracking(parser)
     add("--storage", default=_DEFAULTS.storage, metavar="PATH|URI", help="folder of the sweeps (%(default)s)")
+    add("--profile", action="store_true", help="measure where the trials' time goes: profile.json, profile.md, a table")
     add("--name", metavar="NAME", help="name of the sweep (corpora, architecture and the time)")
 
 
@@ -77,3 +83,10 @@ def run(arguments: argparse.Namespace) -> None:
         place = "now the best" if result.registered.is_best else "an earlier version stays the best"
         print(f"registered as {result.registered.name}, version {result.registered.version}: {place}")
     print(f"checkpoint: {result.checkpoint}")
+    if result.profile is not None:
+        from rich.console import Console
+
+        from tuner.profile import table
+
+        Console(width=100).print(table(result.profile))
+        print(result.profile.summary)

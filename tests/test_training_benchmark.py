@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from trainables.models import MODELS
 
@@ -45,7 +46,7 @@ def run(folder: Path, *options: str) -> dict:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((folder / "found.json").read_text())
-    assert all(row["name"] in done.stdout for row in found["networks"])
+    assert all(row["name"] in done.stdout for row in found.get("networks", []))
     return found
 
 
@@ -72,3 +73,19 @@ def test_every_architecture_is_timed_and_its_recurrent_steps_are_counted(tmp_pat
     steps = {name: row["sequential_steps"] for name, row in rows.items()}
     assert steps == {"rnn": 2 * 2 * 400, "crnn": 2 * 3 * 400, "cnn": 0, "conv_transformer": 0, "vit": 0}
     assert all((row["bounds"]["steps_s"] > 0) == (steps[name] > 0) for name, row in rows.items())
+
+
+@pytest.mark.slow
+def test_processes_train_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from training_packed import together
+    from training_shards import make_corpus
+
+    corpus = make_corpus(tmp_path, train_windows=4, validation_windows=2)
+    found = together(2, 1, torch.device("cpu"), corpus, batch=2, seconds=1)
+    one, other = found["finished"]
+    # both began before either had finished an epoch
+    assert max(of["began_s"] for of in (one, other)) < min(of["ended_s"][0] for of in (one, other))
+    each = [4 * len(of["ended_s"]) / (of["ended_s"][-1] - of["began_s"]) for of in (one, other)]
+    assert found["epoch_rate"] == pytest.approx(sum(each), rel=0.5)
+    assert found["training"] > found["epoch_rate"] > max(each) / 2

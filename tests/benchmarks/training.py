@@ -21,7 +21,7 @@ from training_shards import make_corpus
 from trainables.network import best_device
 
 PLANS = {
-    "cpu": Plan(train_windows=64, validation_windows=64, batch=32, epochs=1, seconds=20),
+    "cpu": Plan(train_windows=64, validation_windows=32, batch=32, epochs=1, seconds=20),
     "cuda": Plan(train_windows=16_384, validation_windows=4_096, batch=128, epochs=3, seconds=20),
 }
 QUICK = Plan(train_windows=8, validation_windows=4, batch=4, epochs=1, seconds=5)
@@ -31,6 +31,8 @@ def main() -> None:
     """Parse, measure, print, write."""
     options = parse()
     device = best_device() if options.device == "auto" else torch.device(options.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())  # as a network's parameters name it
     plan = QUICK if options.quick else PLANS[device.type]
     given = {"batch": options.batch, "train_windows": options.windows, "seconds": options.seconds}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
@@ -47,19 +49,21 @@ def main() -> None:
     )
     found: dict[str, Any] = {"machine": {**asdict(machine), "device": str(device)}, "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         if {"networks", "packed"} & set(parts):
-            corpus = make_corpus(folder, train_windows=plan.train_windows, validation_windows=plan.validation_windows)
-        if "networks" in parts:
-            found["networks"] = compare_networks(machine, plan, corpus, options.only, options.compile, options.quick)
-        if "packed" in parts:
-            found["packed"] = compare_packed(device, corpus, plan.batch, plan.seconds)
-    if "epoch" in parts:
-        found["epoch"] = compare_epochs()
-    if "precisions" in parts:
-        found["precisions"] = compare_precisions(device)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            corpus = make_corpus(
+                Path(name), train_windows=plan.train_windows, validation_windows=plan.validation_windows
+            )
+        for part in parts:
+            if part == "networks":
+                found[part] = compare_networks(machine, plan, corpus, options.only, options.compile, options.quick)
+            elif part == "packed":
+                found[part] = compare_packed(device, corpus, plan.batch, plan.seconds)
+            elif part == "precisions":
+                found[part] = compare_precisions(device)
+            else:
+                found[part] = compare_epochs()
+            if options.json:  # after each, as a later one may be cut off
+                options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:

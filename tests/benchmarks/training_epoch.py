@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from timing import print_table, report
-from training_plain import PlainCrnn, PlainTraining, dataset
+from training_plain import RULE, PlainCrnn, PlainTraining, counted, dataset
 from training_shards import make_corpus, training_data
 
 from data_prep.manifest import WINDOW_FRAMES
+from data_prep.spectrogram import BANDS
 from trainables.config import Settings
 from trainables.data import TrainingData
 from trainables.loop import fit
+from trainables.metrics import count_hits
 from trainables.network import Network, has_bf16_units
+from trainables.peaks import find_peaks
 from trainables.tasks import find_task
 
 TASK = find_task("drum_onsets")
@@ -99,9 +103,12 @@ def compare_epochs() -> dict[str, Any]:
 
 @torch.no_grad()
 def check_same(network: Network, plain: PlainCrnn) -> None:
-    """AssertionError where the plain network is another function."""
-    bands = torch.rand(2, WINDOW_FRAMES, 84)
+    """AssertionError where the plain network is another function, or the plain loop counts otherwise."""
+    bands = torch.rand(2, WINDOW_FRAMES, BANDS)
     torch.testing.assert_close(network.eval()(bands), plain.eval()(bands), atol=SAME_FUNCTION, rtol=0)
+    activations, onsets = torch.rand(4, WINDOW_FRAMES, 5), torch.rand(4, WINDOW_FRAMES, 5) > 0.97
+    counts = count_hits(find_peaks(activations, RULE), onsets).sum(dim=0).numpy()
+    np.testing.assert_array_equal(counted(activations, onsets), counts)
 
 
 def compare_precisions(device: torch.device) -> list[dict[str, Any]]:

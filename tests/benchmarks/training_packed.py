@@ -43,6 +43,8 @@ def compare_packed(device: torch.device, corpus: Corpus, batch: int, seconds: fl
     cores = len(os.sched_getaffinity(0))
     on_gpu = device.type == "cuda"
     rows = []
+    if on_gpu:
+        torch.cuda.empty_cache()  # what this process does not use is the others'
     for processes in (1, 2, 4):
         if processes <= cores:
             rows.append(together(processes, max(cores // processes, 1), device, corpus, batch, seconds))

@@ -7,6 +7,7 @@ It takes about 6 minutes, on two cores as on a GPU.
 
 import argparse
 import json
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,8 +29,8 @@ PLANS = {
 QUICK = Plan(train_windows=8, validation_windows=4, batch=4, epochs=1, seconds=5)
 
 
-def main() -> None:
-    """Parse, measure, print, write."""
+def main() -> int:
+    """Parse, measure, print, write; 1 where a network could not be trained."""
     options = parse()
     device = best_device() if options.device == "auto" else torch.device(options.device)
     if device.type == "cuda":
@@ -65,6 +66,7 @@ def main() -> None:
                 found[part] = compare_epochs()
             if options.json:  # after each, as a later one may be cut off
                 options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return int(any("error" in row for row in found.get("networks", [])))
 
 
 def parse() -> argparse.Namespace:
@@ -89,4 +91,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -103,7 +103,7 @@ def check(options: SweepOptions) -> Plan:
     opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
     for corpus in opened.values():
         for split in ("train", "validation"):
-            corpus.rows(split)  # refuses where there are none
+            corpus.require(split)
     check_fit([corpus.manifest for corpus in opened.values()], task.targets)
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
     tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)

@@ -1,11 +1,17 @@
 """One small sweep over the miniature corpus, on a real Ray and a real SQLite store."""
 
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.compute as compute
 import pytest
+from pyarrow import parquet
 
+from data_prep.files import checksum
+from data_prep.manifest import Moments
+from data_prep.shards import TRACKS, Corpus
 from tuner.cluster import ray_running
 from tuner.options import SweepOptions
 from tuner.sweep import SweepResult, sweep
@@ -47,8 +53,28 @@ def swept(shards, ray, tmp_path_factory) -> Swept:
         storage=str(folder / "sweeps"),
         name="first",
         narrow={**TINY, "heads": (2, 7), "learning_rate": (0.01, 1e38)},
+        profile=True,
     )
     return Swept(folder, uri, options, sweep(options))
+
+
+@pytest.fixture
+def without(shards, tmp_path):
+    """Make a copy of the miniature corpus's shards in which one split has no tracks."""
+
+    def copy(split: str) -> Path:
+        folder = shutil.copytree(shards, tmp_path / "shards")
+        corpus = Corpus.open(folder / "mdb")
+        kept = corpus.table.filter(compute.not_equal(corpus.table["split"], split))
+        parquet.write_table(kept, folder / "mdb" / TRACKS)
+        of = corpus.manifest
+        none = replace(of.splits[split], tracks=0, frames=0, windows=0, seconds=0.0, moments=Moments())
+        none = replace(none, onsets=dict.fromkeys(none.onsets, 0))
+        files = {**of.files, TRACKS: checksum(folder / "mdb" / TRACKS)}
+        replace(of, splits={**of.splits, split: none}, files=files).save(folder / "mdb")
+        return folder
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from tuner import sweep as sweep_module
 from tuner.cli import main
 from tuner.commands.sweep import choices
 from tuner.leaderboard import leaderboard
+from tuner.profile import STAGES
 
 
 @pytest.fixture
@@ -87,18 +87,7 @@ def test_pull_leaves_a_folder_alone_that_holds_something_else(at, tmp_path, caps
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.fixture
-def untested(shards, tmp_path):
-    """The miniature corpus, its manifest saying that there are no test tracks."""
-    shutil.copytree(shards, tmp_path / "shards")
-    path = tmp_path / "shards" / "mdb" / "manifest.json"
-    content = json.loads(path.read_text())
-    content["splits"]["test"] |= {"tracks": 0, "seconds": 0.0}
-    path.write_text(json.dumps(content))
-    return tmp_path / "shards"
-
-
-def test_the_sweep_command_says_what_came_out_and_needs_no_test_tracks(ray, untested, tmp_path, capsys):
+def test_the_sweep_command_says_what_came_out_and_needs_no_test_tracks(ray, without, tmp_path, capsys):
     line = ["sweep", "--corpus", "mdb", "--architecture", "vit", "--trials", "1", "--max-epochs", "1"]
     line += [
         "--batch-size",
@@ -110,14 +99,27 @@ def test_the_sweep_command_says_what_came_out_and_needs_no_test_tracks(ray, unte
         "layers=1",
         "heads=2",
         "learning_rate=1e-4",
+        "--profile",
     ]
-    line += ["--shards", str(untested), "--storage", str(tmp_path), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    line += [
+        "--shards",
+        str(without("test")),
+        "--storage",
+        str(tmp_path),
+        "--tracking-uri",
+        f"sqlite:///{tmp_path}/mlflow.db",
+    ]
     assert main(line) == 0
     output = capsys.readouterr()
     assert "registered as mdb.vit, version 1: now the best" in output.out
     assert "trial 1/1 epoch 1/1 validation micro F1" in output.err
     assert "mdb has no test tracks and gives no test score" in output.err
     assert [row.test for row in leaderboard(f"sqlite:///{tmp_path}/mlflow.db")] == [None]
+    shown = output.out[output.out.index("Where the trials' time went") :].splitlines()
+    assert shown[1].split() == ["trial", "wall", "s", *STAGES]
+    assert [line.split()[0] for line in shown[2:4]] == ["1", "all"]
+    assert max(map(len, shown[:4])) <= 100
+    assert f"profile: {tmp_path}/second" in output.err
     assert main(line) == 2
     assert "there is a sweep named 'second'" in capsys.readouterr().err
 

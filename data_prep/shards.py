@@ -113,6 +113,10 @@ class Corpus:
         """The table of tracks."""
         return self.table.to_pandas()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Whoever gets it maps the shards itself: pickled, they would travel whole."""
+        return {**self.__dict__, "_mapped": {}}
+
     @property
     def checksum(self) -> str:
         """SHA-256 of the manifest, which names the checksums of everything else."""

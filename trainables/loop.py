@@ -54,6 +54,7 @@ def fit(
     OutOfMemory where not even one window at a time fits.
     """
     device = next(network.parameters()).device
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # windows are all of one length: the choice pays
     stopwatch = stopwatch or Stopwatch()
     train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
     guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(EVALUATION_BATCH[device.type])
@@ -201,7 +202,6 @@ def train(
         task, config.architecture, config.hyperparameters,
         bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
     ).to(where)  # fmt: skip
-    torch.backends.cudnn.benchmark = where.type == "cuda"  # windows are all of one length: the choice pays
     stopwatch = Stopwatch(where if profile else None)
     for epoch in fit(network, task, data, config.settings, share=share, stopwatch=stopwatch):
         yield Epoch(

@@ -162,6 +162,7 @@ def place(split: SplitData, device: torch.device, share: float = 1.0) -> Windows
     """
     if device.type != "cuda":
         return MappedWindows(split, device)
+    device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     for stale in [key for key in _PLACED if key[0] != device or key[1][1:] != split.key[1:]]:
         del _PLACED[stale]
     key = (device, split.key)

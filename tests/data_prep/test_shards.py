@@ -1,6 +1,7 @@
 """What is written is what is read, without a copy; damage is found and named."""
 
 import json
+import pickle
 import shutil
 from types import SimpleNamespace
 
@@ -53,6 +54,15 @@ def test_writer_keeps_every_bit(tmp_path):
             np.testing.assert_array_equal(as_frames, written)
             np.testing.assert_array_equal(as_arrow, written)
     assert schema(7, 2).field("bands").type.list_size == 7
+
+
+def test_another_process_maps_the_shards_itself(shards):
+    corpus = Corpus.open(shards / "mdb")
+    row = next(corpus.rows("all").itertuples())
+    here = corpus.frames(row)
+    pickled = pickle.dumps(corpus)
+    assert len(pickled) < sum(path.stat().st_size for path in corpus.folder.glob("*.arrow")) / 4
+    np.testing.assert_array_equal(pickle.loads(pickled).frames(row)[0], here[0])
 
 
 @pytest.mark.parametrize("first_byte", [-8, 3, 1 << 40])

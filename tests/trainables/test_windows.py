@@ -159,10 +159,12 @@ def test_a_gpu_that_another_process_filled_is_streamed_to(split, monkeypatch):
 def test_placed_frames_stay_until_other_corpora_are_asked_for(corpus, monkeypatch):
     monkeypatch.setattr(placement, "_on_gpu", lambda split, device, share: MappedWindows(split, device))
     monkeypatch.setattr(placement, "_PLACED", {})
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     gpu = torch.device("cuda")
     splits = {name: SplitData([corpus], name) for name in ("train", "validation")}
     placed = {name: place(split, gpu) for name, split in splits.items()}
-    assert {name: place(SplitData([corpus], name), gpu) for name in splits} == placed
+    for named in (gpu, torch.device("cuda:0")):
+        assert {name: place(SplitData([corpus], name), named) for name in splits} == placed
     place(SplitData([corpus, corpus], "train"), gpu)
     assert len(placement._PLACED) == 1
 

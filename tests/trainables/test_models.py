@@ -132,3 +132,23 @@ def test_configs_travel_as_json():
     for family in MODELS.values():
         config = replace(family.config(), layers=4)
         assert family.config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_the_gradients_of_convolutions_do_not_depend_on_how_maps_lie_in_memory():
+    torch.manual_seed(0)
+    convolutions = build_model("crnn", {}, 84).over_bands.eval()
+    bands, towards = torch.rand(2, 30, 84), torch.randn(2, 30, 576)
+    layouts: list[bool] = []
+    pooling = convolutions.blocks[-1][-2]
+    pooling.register_full_backward_hook(
+        lambda _, __, by_output: layouts.append(by_output[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    (convolutions(bands) * towards).sum().backward()
+    ours = [parameter.grad.clone() for parameter in convolutions.parameters()]
+    assert layouts == [True]
+    convolutions.zero_grad()
+    maps = convolutions.blocks.to(memory_format=torch.contiguous_format)(bands.unsqueeze(1))
+    (maps.permute(0, 2, 1, 3).flatten(2) * towards).sum().backward()
+    assert layouts == [True, False]
+    theirs = [parameter.grad for parameter in convolutions.parameters()]
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)

@@ -60,8 +60,16 @@ class Convolutions(nn.Module):
 
     def forward(self, bands: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, D)."""
-        maps = self.blocks(bands.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+        maps = self.blocks(channels_last(bands.unsqueeze(1)))
+        if maps.requires_grad:
+            # the gradient of the flattening lies channels-first, and the last block's backward would copy larger maps
+            maps.register_hook(channels_last)
         return maps.permute(0, 2, 1, 3).flatten(2)
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """The same (B, C, T, F) with channels next to each other in memory."""
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 class Recurrence(nn.Module):

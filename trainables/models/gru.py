@@ -147,7 +147,10 @@ def walk(of: Tensor) -> list[Tensor]:
 
 
 def slopes_of(gates: Tensor, before: Tensor, out: Tensor) -> Tensor:
-    """What a gradient by the next state is multiplied with for those by q, r, z, n: (2, T, B, 4 H), (2, T, B, H) -> out."""
+    """What a gradient by the next state is multiplied with for those by q, r, z, n, in ``out`` (2, T, B, 4 H).
+
+    ``gates`` are (2, T, B, 4 H), the states ``before`` each step (2, T, B, H).
+    """
     hidden = before.shape[3]
     q, r, z, n = gates.split(hidden, 3)
     by_q, by_r, by_z, by_n = out.split(hidden, 3)

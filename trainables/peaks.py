@@ -65,7 +65,8 @@ def pick_peaks(activations: Tensor, rule: PeakRule) -> OnsetFrames:
     stride = frames + 2 * reach
     rows = torch.zeros(batch, classes, stride, device=activations.device)
     rows[:, :, reach : reach + frames] = activations.transpose(1, 2)
-    loud = rows.clone().ge_(rule.threshold).bool()  # on a CPU four times as quick as >=, which writes bools slowly
+    # as 0.0 and 1.0 first: on a CPU that is several times as quick as a comparison that writes bools
+    loud = torch.ge(rows, rule.threshold, out=torch.empty_like(rows)).bool()
     loud[:, :, : reach + rule.apart_frames].fill_(False)
     loud[:, :, reach + frames :].fill_(False)
     at = true_places(loud.view(-1))  # few in a trained network's activations: only these are looked at

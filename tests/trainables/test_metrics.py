@@ -220,7 +220,7 @@ class Watch(TorchDispatchMode):
     RUNS_ON = (
         "_to_copy", "_unsafe_view", "add", "add_", "amin", "arange", "binary_cross_entropy_with_logits", "bitwise_and",
         "bitwise_and_", "bitwise_not", "bitwise_or_", "cat", "clamp", "clone", "copy_", "cumsum_", "detach", "div",
-        "eq", "expand", "fill_", "gather", "ge", "ge_", "gt", "index_copy_", "index_select", "le", "lt",
+        "empty_like", "eq", "expand", "fill_", "gather", "ge", "gt", "index_copy_", "index_select", "le", "lt",
         "maximum", "mean", "minimum", "mul", "mv", "ones_like", "repeat", "searchsorted",
         "select", "sigmoid", "slice", "squeeze", "stack", "sub", "sum", "transpose", "unsqueeze", "view", "zeros",
         "zeros_like",

@@ -87,7 +87,7 @@ class SweepProfile:
     trials: dict[str, TrialProfile] = field(default_factory=dict)  # by trial id, in the order of starting
     before_s: float = 0.0  # checks, Ray's start
     search_s: float = 0.0
-    after_s: float = 0.0  # the best checkpoint's test and registration
+    after_s: float = 0.0  # the best checkpoint's test and registration, Ray's end
 
     @property
     def seconds(self) -> dict[str, float]:

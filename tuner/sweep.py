@@ -56,28 +56,31 @@ def sweep(options: SweepOptions) -> SweepResult:
     tags |= {f"manifest.{corpus}": checksum for corpus, checksum in plan.checksums.items()}
     profile = SweepProfile(plan.name)
     tracker = Tracker(options.tracking_uri, plan.name, tags)  # opens its store while Ray starts
-    with ray_running() as resources:
-        status, result, warning = "FAILED", None, ""
-        try:
-            result = _run(options, plan, TASKS[options.task], resources, tracker, tags, profile, began)
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            tracker.end(SWEEP_RUN, status)
-            warning = tracker.close()
-            if warning:
-                say(warning)
-            if options.profile:
-                profile.after_s = time.time() - began - profile.before_s - profile.search_s
-                say(f"profile: {profile.write(plan.storage)}")
+    try:
+        with ray_running() as resources:
+            packing, batch = _packing(options, plan, resources)
+            profile.at_once, status = packing.at_once, "FAILED"
+            try:
+                result = _run(options, plan, TASKS[options.task], packing, batch, tracker, tags, profile, began)
+                status = "FINISHED"
+            except KeyboardInterrupt:
+                status = "KILLED"
+                raise
+            finally:
+                tracker.end(SWEEP_RUN, status)
+    finally:
+        warning = tracker.close()
+        if warning:
+            say(warning)
+        if options.profile and profile.trials:
+            profile.after_s = time.time() - began - profile.before_s - profile.search_s
+            say(f"profile: {profile.write(plan.storage)}")
     profiled = profile if options.profile else None
     return SweepResult(**result, warning=warning, profile=profiled, seconds=time.time() - began)
 
 
 def _run(
-    options: SweepOptions, plan: Plan, task: "Task", resources: Mapping[str, float], tracker: "Tracker",
+    options: SweepOptions, plan: Plan, task: "Task", packing: Packing, batch: int, tracker: "Tracker",
     tags: dict[str, str], profile: SweepProfile, began: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything between the opening and the closing of the sweep's run; the fields of the result that it knows."""
@@ -88,7 +91,6 @@ def _run(
     from tuner.trial import CHECKPOINT_FOLDER
     from tuner.watch import Watcher
 
-    packing, batch = _packing(options, plan, resources)
     held = f"{packing.gpus:g} GPU" if packing.gpus else f"{options.cpus_per_trial} CPU"
     why = f" ({packing.why})" if packing.why else ""
     what = f"{options.trials} trials of {options.architecture} on {tags['corpora']}"
@@ -122,7 +124,7 @@ def _run(
         profile=profile,
         launched=searcher.launched,
     )
-    profile.at_once, profile.before_s = packing.at_once, time.time() - began
+    profile.before_s = time.time() - began
     try:
         _search(options, plan, config, searcher, watcher, packing)
     finally:

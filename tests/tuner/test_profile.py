@@ -1,6 +1,7 @@
 """Where the time of trials goes: every second finds one stage."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,11 @@ def test_a_sweep_with_failures_is_profiled(swept):
     walls = content["before_s"] + content["search_s"] + content["after_s"]
     assert 0 < content["training_and_validation_share"] < 1
     assert max(trial["wall_s"] for trial in content["trials"]) < walls <= swept.result.seconds + 1
+
+
+def test_the_command_that_does_the_same_profiles(swept):
+    assert "--profile" in swept.options.command.split()
+    assert "--profile" not in replace(swept.options, profile=False).command
 
 
 def test_stages_stay_out_of_the_tracking_store(swept):

@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tuner import tracking
+from data_prep.refused import Refused
+from trainables.checkpoint import Checkpoint
+from trainables.evaluation import evaluate
+from tuner import publish, tracking
+from tuner import sweep as sweep_module
+from tuner.cluster import is_this_machine
 from tuner.options import check
+from tuner.profile import TrialProfile
 from tuner.sweep import SweepFailed, sweep
 from tuner.tracking import SWEEP_RUN
+from tuner.trial import FAILURE
+from tuner.watch import Watcher
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +87,56 @@ def test_where_every_trial_fails_the_first_error_is_told(swept, ray):
 
 
 def test_an_absent_store_does_not_break_a_sweep_and_is_told(swept, ray, monkeypatch, capsys):
+    monkeypatch.setattr(publish, "is_this_machine", lambda: False)  # a process of the cluster does the test
     monkeypatch.setattr(tracking, "SECONDS_TO_WAIT_AT_END", 1.0)
-    options = replace(swept.options, name="alone", trials=1, max_epochs=1, tracking_uri="http://127.0.0.1:9")
+    options = replace(
+        swept.options, name="alone", trials=1, max_epochs=1, tracking_uri="http://127.0.0.1:9", profile=False
+    )
     result = sweep(replace(options, narrow={**options.narrow, "heads": (2,), "learning_rate": (0.01,)}))
     assert result.registered is None
     assert result.tests["mdb"]["protocol"] == "tracks"
     assert (Path(result.checkpoint) / "config.json").is_file()
     assert "did not take" in result.warning
     assert result.warning in capsys.readouterr().err
+    here = evaluate(Checkpoint.load(Path(result.checkpoint)), "mdb", swept.options.shards, device="cpu")
+    assert result.tests["mdb"] == here.to_dict()
+    assert not list(Path(result.checkpoint).parents[2].glob("profile.*"))
+
+
+def test_trials_after_a_failed_one_use_its_process(swept, ray, monkeypatch):
+    processes = {}
+
+    def result(self, iteration, trials, trial, result, **info):
+        processes[trial.trial_id] = (result["pid"], FAILURE in result)
+        on_trial_result(self, iteration, trials, trial, result, **info)
+
+    on_trial_result = Watcher.on_trial_result
+    monkeypatch.setattr(Watcher, "on_trial_result", result)
+    one_at_a_time = replace(swept.options, name="reused", cpus_per_trial=2, max_epochs=1, profile=False)
+    done = sweep(one_at_a_time)
+    assert sorted(record.state for record in done.trials) == ["failed", "failed", "finished", "finished"]
+    assert [failed for _, failed in processes.values()] == [record.state == "failed" for record in done.trials]
+    assert len({process for process, _ in processes.values()}) == 1
+    assert done.profile is None
+
+
+def test_an_interrupted_sweep_leaves_its_profile(swept, ray, monkeypatch):
+    def interrupted(options, plan, config, searcher, watcher, packing):
+        watcher.profile.trials["t"] = TrialProfile(1, launched=0.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_module, "_search", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(replace(swept.options, name="stopped"))
+    folder = swept.folder / "sweeps" / "stopped"
+    assert {path.name for path in folder.iterdir()} == {"profile.json", "profile.md"}
+
+
+def test_a_sweep_that_no_cluster_can_hold_leaves_no_run(swept, ray, capsys):
+    with pytest.raises(Refused, match="a trial wants 1 CPUs and 3 GPUs"):
+        sweep(replace(swept.options, name="large", gpus_per_trial=3.0))
+    assert capsys.readouterr().err == ""
+
+
+def test_this_machine_is_the_whole_cluster(ray):
+    assert is_this_machine()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("tensorflow")
 
@@ -18,7 +19,8 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
 from trainables.data import SplitData
 from trainables.evaluation import evaluate
-from trainables.loop import train
+from trainables.loop import EVALUATION_BATCH, train
+from trainables.placement import place
 from tuner.cli import main
 from tuner.leaderboard import leaderboard
 from tuner.options import SweepOptions, check
@@ -54,8 +56,10 @@ def checkpoint(prepared, tmp_path_factory):
 
 def test_training_windows_are_the_corpus_s_windows_and_nothing_else(prepared):
     split = SplitData([Corpus.open(prepared / "mine")], "train")
-    known = {(track.bands.tobytes(), track.targets.tobytes()) for track in split.tracks}
-    drawn = [pair for batch in split.shuffled(3, np.random.default_rng(0)) for pair in zip(*batch, strict=True)]
+    tracks = [split.track(number) for number in range(len(split.frames))]
+    known = {(track.bands.tobytes(), track.targets.tobytes()) for track in tracks}
+    batches = place(split, torch.device("cpu")).shuffled(3, np.random.default_rng(0))
+    drawn = [pair for batch in batches for pair in zip(*batch, strict=True)]
     assert len(drawn) == len(known) == COUNTS["train"]
     assert {(bands.numpy().tobytes(), targets.numpy().tobytes()) for bands, targets in drawn} == known
 
@@ -82,7 +86,7 @@ def test_segments_do_not_hang_on_the_batch_they_stand_in(prepared, checkpoint, m
     trained = Checkpoint.load(checkpoint)
     scores = []
     for size in (1, 2, 64):
-        monkeypatch.setattr("trainables.evaluation.EVALUATION_BATCH", size)
+        monkeypatch.setitem(EVALUATION_BATCH, "cpu", size)
         scores.append(evaluate(trained, "mdb", prepared, protocol="segments", device="cpu"))
     assert scores[0] == scores[1] == scores[2]
 

@@ -24,7 +24,7 @@ from trainables.inference import activations
 from trainables.loop import EVALUATION_BATCH
 from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro
 from trainables.network import Network, autocast, best_device
-from trainables.peaks import find_peaks
+from trainables.peaks import pick_peaks
 from trainables.placement import MappedWindows
 
 FRAMES_AT_ONCE = 1 << 18  # of whole tracks: 44 minutes of music
@@ -119,11 +119,11 @@ def evaluate(
             )
     data = SplitData([opened], split)
     network = checkpoint.network().to(torch.device(device) if device else best_device())
-    counts = torch.zeros(len(checkpoint.classes), 3, dtype=torch.int64)
+    counts = torch.zeros(len(checkpoint.classes), 3, dtype=torch.int64, device=next(network.parameters()).device)
     for estimated, reference in PROTOCOLS[protocol](network, data, checkpoint.config.settings.precision):
-        peaks = find_peaks(estimated, checkpoint.peak_rule)
-        counts += count_hits(peaks, reference.to(peaks.device)).sum(dim=0).cpu()
-    table = counts.numpy()
+        peaks = pick_peaks(estimated, checkpoint.peak_rule)
+        counts += count_hits(peaks, reference.to(counts.device)).sum(dim=0)
+    table = counts.cpu().numpy()
     rates = micro(table)
     return Score(
         corpus=corpus,

@@ -177,7 +177,7 @@ def test_bf16_loss_and_gradient_agree_with_fp32(shards, name):
             logits = network(bands)
         loss = TASK.loss(logits, halves / 2, None)
         loss.backward()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
     assert torch.cosine_similarity(*gradients, dim=0) > 0.99

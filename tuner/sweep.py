@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.cluster import ray_running
+from tuner.cluster import let_trials_use_idle_processes, ray_running
 from tuner.options import Plan, SweepOptions, check
 from tuner.packing import Packing, ask_device_bytes, default_share, network_bytes, pack
 from tuner.profile import SweepProfile
@@ -223,6 +223,7 @@ def _search(
     )
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    let_trials_use_idle_processes()
     tuner.fit()
     if watcher.interrupted:
         raise KeyboardInterrupt

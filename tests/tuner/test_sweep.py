@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from ray.tune.execution import class_cache
 
 from data_prep.refused import Refused
 from trainables.checkpoint import Checkpoint
@@ -136,6 +137,10 @@ def test_a_sweep_that_no_cluster_can_hold_leaves_no_run(swept, ray, capsys):
     with pytest.raises(Refused, match="a trial wants 1 CPUs and 3 GPUs"):
         sweep(replace(swept.options, name="large", gpus_per_trial=3.0))
     assert capsys.readouterr().err == ""
+
+
+def test_trials_ask_for_no_processes_of_their_own(swept):
+    assert class_cache.DEFAULT_ENV_VARS == {}  # raises where another Ray keeps it elsewhere
 
 
 def test_this_machine_is_the_whole_cluster(ray):

@@ -14,7 +14,9 @@ For a gradient g of the loss by h' those by what goes into q, r, z and n are g t
     n: (1 - z)(1 - n^2)      q: r times that of n      r: q r (1 - r) times that of n      z: (h - n) z (1 - z)
 
 and that by h is g z + U (those of q, r and z). The slopes hold nothing of g: they are made for many frames at once.
-Columns lie in the order q, r, z, n, so that what h feeds (q, r, z) and what x feeds (r, z, n) are slices.
+Columns lie in the order q, r, z, n, so that what h feeds (q, r, z) and what x feeds (r, z, n) are slices. The backward
+walk's frames are kept in its own order, last frame first: a step of both walks is one slice, its strides the same at
+every step (oneDNN prepares a product anew, in half a millisecond, for strides that it has not met lately).
 """
 
 from typing import Any
@@ -65,28 +67,29 @@ class BothWays(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
-        """Walk forwards and keep the gates (2, T, B, 4 H) and the states (2, T + 2, B, H), zeros before the first."""
+        """Walk, and keep the gates (2, T, B, 4 H) and the states (2, T + 1, B, H), the first of them zeros."""
         (frames, batch, _), hidden = x.shape, w_h.shape[2]
-        x = x.contiguous()
         gates = x.new_empty(2, frames, batch, 4 * hidden)
         gates[..., :hidden] = b_h[:, None, None, 2 * hidden :]
         biases = b_x.clone()
         biases[:, : 2 * hidden] += b_h[:, : 2 * hidden]
-        for way in (0, 1):
+        for way, rows in enumerate((x, x.flip(0))):
             fed_by_x = gates[way].flatten(0, 1)[:, hidden:]
-            torch.addmm(biases[way], x.flatten(0, 1), w_x[way].T, out=fed_by_x)
-        states = x.new_zeros(2, frames + 2, batch, hidden)
+            torch.addmm(biases[way], rows.flatten(0, 1), w_x[way].T, out=fed_by_x)
+        states = x.new_zeros(2, frames + 1, batch, hidden)
         u = w_h.roll(hidden, 1).mT  # columns in the order q, r, z
-        before, *after, _ = walk(states)
-        fed_by_h, logistic = walk(gates[..., : 3 * hidden]), walk(gates[..., hidden : 3 * hidden])
-        for qrz, rz, q, r, z, n, now in zip(fed_by_h, logistic, *map(walk, gates.split(hidden, 3)), after, strict=True):
-            qrz.baddbmm_(before, u)
+        h, *after = states.unbind(1)
+        walk = (
+            part.unbind(1)
+            for part in (gates[..., : 3 * hidden], gates[..., hidden : 3 * hidden], *gates.split(hidden, 3))
+        )
+        for qrz, rz, q, r, z, n, h_after in zip(*walk, after, strict=True):
+            qrz.baddbmm_(h, u)
             rz.sigmoid_()
             n.addcmul_(r, q).tanh_()
-            torch.lerp(n, before, z, out=now)
-            before = now
+            h = torch.lerp(n, h, z, out=h_after)
         ctx.save_for_backward(x, w_x, w_h, gates, states)
-        return states[:, 1:-1].permute(1, 2, 0, 3).flatten(2)
+        return torch.cat((states[0, 1:], states[1, 1:].flip(0)), 2)
 
     @staticmethod
     @once_differentiable
@@ -95,13 +98,13 @@ class BothWays(torch.autograd.Function):
         x, w_x, w_h, gates, states = ctx.saved_tensors
         hidden = w_h.shape[2]
         by_gates = walk_back(by_states, w_h.roll(hidden, 1), gates, states)
-        fed_by_h, fed_by_x = (by_gates.flatten(1, 2)[..., at : at + 3 * hidden] for at in (0, hidden))
-        before = states[0, :-2].flatten(0, 1), states[1, 2:].flatten(0, 1)
+        fed_by_h, fed_by_x = (by_gates[..., at : at + 3 * hidden].flatten(1, 2) for at in (0, hidden))
         by_x = None
         if ctx.needs_input_grad[0]:
-            by_x = torch.mm(fed_by_x[0], w_x[0]).addmm_(fed_by_x[1], w_x[1]).view_as(x)
-        by_w_x = torch.stack([way.T @ x.flatten(0, 1) for way in fed_by_x])
-        by_w_h = torch.stack([way.T @ h for way, h in zip(fed_by_h, before, strict=True)])
+            by_x = (fed_by_x[1] @ w_x[1]).view_as(x).flip(0)
+            by_x.flatten(0, 1).addmm_(fed_by_x[0], w_x[0])
+        by_w_x = torch.stack([by.T @ rows.flatten(0, 1) for by, rows in zip(fed_by_x, (x, x.flip(0)), strict=True)])
+        by_w_h = torch.stack([by.T @ h[:-1].flatten(0, 1) for by, h in zip(fed_by_h, states, strict=True)])
         by_biases = by_gates.sum((1, 2))
         by_b_x, by_b_h = by_biases[:, hidden:], by_biases[:, : 3 * hidden]
         return by_x, by_w_x, by_w_h.roll(-hidden, 1), by_b_x, by_b_h.roll(-hidden, 1)
@@ -109,41 +112,22 @@ class BothWays(torch.autograd.Function):
 
 def walk_back(by_states: Tensor, u: Tensor, gates: Tensor, states: Tensor) -> Tensor:
     """The gradients by what goes into the gates, (2, T, B, 4 H), from those by the layer's output (T, B, 2 H)."""
-    (_, frames, batch, _), hidden = gates.shape, u.shape[2]
+    (_, frames, _, _), hidden = gates.shape, u.shape[2]
     by_h = torch.empty_like(states)  # by the state after every step, to which later steps add
-    by_h[:, 1:-1] = by_states.unflatten(2, (2, hidden)).permute(2, 0, 1, 3)
+    by_h[0, 1:] = by_states[..., :hidden]
+    by_h[1, 1:] = by_states[..., hidden:].flip(0)
     by_gates = torch.empty_like(gates)
-    by_each, by_qrz = walk(by_gates.unflatten(3, (4, hidden))), walk(by_gates[..., : 3 * hidden])
-    z, g = walk(gates[..., 2 * hidden : 3 * hidden]), walk(by_h)
-    at_once = min(frames, max(1, SLOPES_AT_ONCE // gates[:, 0].numel()))
-    buffer = gates.new_empty(2, at_once, batch, 4 * hidden)
+    by_each, by_qrz = by_gates.unflatten(3, (4, hidden)).unbind(1), by_gates[..., : 3 * hidden].unbind(1)
+    z, g = gates[..., 2 * hidden : 3 * hidden].unbind(1), by_h.unbind(1)
+    at_once = max(1, SLOPES_AT_ONCE // gates[:, 0].numel())
+    buffer = torch.empty_like(gates[:, :at_once])
     for first in reversed(range(0, frames, at_once)):
-        count = min(at_once, frames - first)
-        slopes = slopes_of(steps(gates, first, count), steps(states, first, count), buffer[:, :count])
-        for step, slope in reversed(list(enumerate(walk(slopes.unflatten(3, (4, hidden))), first))):
+        some = slice(first, min(first + at_once, frames))
+        slopes = slopes_of(gates[:, some], states[:, some], buffer[:, : some.stop - first])
+        for step, slope in reversed(list(enumerate(slopes.unflatten(3, (4, hidden)).unbind(1), first))):
             torch.mul(slope, g[step + 1].unsqueeze(2), out=by_each[step])
             g[step].addcmul_(g[step + 1], z[step]).baddbmm_(by_qrz[step], u)
     return by_gates
-
-
-def steps(of: Tensor, first: int, count: int) -> Tensor:
-    """A view of ``count`` steps of both walks, frames in the order of time: (2, T, ...) -> (2, count, ...).
-
-    The forward walk is at frames first, first + 1, ...; the backward walk is at frames as far from the end.
-    """
-    ways, frame, *rest = of.stride()
-    apart = ways + (of.shape[1] - 2 * first - count) * frame
-    return of.as_strided((2, count, *of.shape[2:]), (apart, frame, *rest), of.storage_offset() + first * frame)
-
-
-def walk(of: Tensor) -> list[Tensor]:
-    """Every step of both walks: (2, T, ...) -> T views (2, ...), the first one of the first and the last frame."""
-    ways, frame, *rest = of.stride()
-    (_, frames, *shape), start = of.shape, of.storage_offset()
-    return [
-        of.as_strided((2, *shape), (ways + (frames - 1 - 2 * step) * frame, *rest), start + step * frame)
-        for step in range(frames)
-    ]
 
 
 def slopes_of(gates: Tensor, before: Tensor, out: Tensor) -> Tensor:

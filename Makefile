@@ -22,7 +22,7 @@ whole: $(READY)
 	$(BIN)/pytest -q -m whole
 
 bench: $(READY)
-	for script in front_end peaks training_step render preparation short_tracks; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
+	for script in front_end peaks training_step training sweep render preparation short_tracks; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
 
 # Coverage-guided: needs `pip install atheris`; a minute for each kind of annotation.
 fuzz: $(READY)

@@ -28,6 +28,10 @@ class GivenItsJob(Trial):
     def setup(self, config):
         super().setup(config, job=config.pop("job"))
 
+    def _setup_logdir(self):
+        """None: without Ray Tune it would be a folder in the user's home that nobody removes."""
+        self._logdir = ""
+
 
 def begun(job: Job, hyperparameters: dict[str, object]) -> Trial:
     """A trial that is about to train."""

@@ -18,7 +18,7 @@ from data_prep.manifest import WINDOW_FRAMES
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
 from trainables.data import TrainingData
-from trainables.memory import MemoryGuard
+from trainables.memory import MemoryGuard, keep_freed_memory
 from trainables.network import Network, autocast, best_device
 from trainables.placement import Windows, place
 from trainables.stopwatch import Stopwatch
@@ -55,6 +55,8 @@ def fit(
     """
     device = next(network.parameters()).device
     torch.backends.cudnn.benchmark = device.type == "cuda"  # windows are all of one length: the choice pays
+    if device.type == "cpu":
+        keep_freed_memory()
     stopwatch = stopwatch or Stopwatch()
     train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
     guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(EVALUATION_BATCH[device.type])

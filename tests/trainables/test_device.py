@@ -1,5 +1,6 @@
 """An epoch on a device: nothing waits for it, nothing leaves it, and memory that runs out ends no training."""
 
+import platform
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -192,6 +193,28 @@ print(metrics(12)["micro_batch"])
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert 1 <= float(done.stdout) < 12
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_of_freed_tensors_is_used_again():
+    """Counted in pages that the system had to bring: 20 tensors of 40 MB, one after the other."""
+    code = """
+import resource, torch
+from trainables.memory import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(10_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+torch.set_num_threads(1)
+print(faults(), keep_freed_memory(), faults(), faults())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    plain, kept, _, again = done.stdout.split()
+    assert kept == "True"
+    assert int(again) < int(plain) / 20
 
 
 def test_stages_add_up_to_the_epoch(data):

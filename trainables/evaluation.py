@@ -7,6 +7,7 @@ no whole tracks.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from data_prep.refused import Refused, check_known
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
 from trainables.data import SplitData
-from trainables.inference import activations
+from trainables.inference import activations, logits_of
 from trainables.loop import EVALUATION_BATCH
+from trainables.memory import MemoryGuard
 from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro
-from trainables.network import Network, autocast, best_device
+from trainables.network import Network, best_device
 from trainables.peaks import pick_peaks
 from trainables.placement import MappedWindows
 
@@ -73,10 +75,10 @@ def _tracks(network: Network, data: SplitData, precision: str) -> Iterator[tuple
 def _segments(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Activations and reference marks of a batch of segments, each run apart from its neighbours, (B, 400, K)."""
     device = next(network.parameters()).device
+    guard = MemoryGuard(EVALUATION_BATCH[device.type])
     for bands, halves in MappedWindows(data, device).in_order(EVALUATION_BATCH[device.type]):
-        with autocast(device, precision):
-            logits = network(bands)
-        yield logits.float().sigmoid(), halves == ONSET
+        logits = guard.run(partial(logits_of, network, bands, precision), len(bands))
+        yield logits.sigmoid(), halves == ONSET
 
 
 PROTOCOLS = {"tracks": _tracks, "segments": _segments}

@@ -25,6 +25,7 @@ from trainables.stopwatch import Stopwatch
 from trainables.tasks import Task, find_task
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512}
+BESIDE_CONTEXT = 0.95  # of a share of a GPU: what its allocator may take; CUDA itself needs the rest
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def fit(
     torch.backends.cudnn.benchmark = device.type == "cuda"  # windows are all of one length: the choice pays
     if device.type == "cpu":
         keep_freed_memory()
+    elif share < 1:  # memory runs out here, and not where the others on this GPU train
+        torch.cuda.set_per_process_memory_fraction(BESIDE_CONTEXT * share, device)
     stopwatch = stopwatch or Stopwatch()
     train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
     guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(EVALUATION_BATCH[device.type])
@@ -156,19 +159,17 @@ def validate(
 ) -> dict[str, float]:
     """Unweighted loss a window, and the task's score on whole tracks (windows joined), as ``validation_...``."""
     network.eval()
-
-    def whole(at_once: int) -> dict[str, float]:
-        loss, activations, targets = joined(network, task, windows, settings.precision, at_once)
-        scores = task.score(activations, targets, classes)
-        return {"validation_loss": float(loss), **{f"validation_{name}": of for name, of in scores.items()}}
-
-    return guard.run(whole, len(windows))
+    loss, activations, targets = guard.run(
+        lambda at_once: joined(network, task, windows, settings.precision, at_once), len(windows)
+    )
+    scores = task.score(activations, targets, classes)
+    return {"validation_loss": float(loss), **{f"validation_{name}": of for name, of in scores.items()}}
 
 
 def joined(
     network: Network, task: Task, windows: Windows, precision: str, at_once: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean loss a window; activations and targets (L, K) of all tracks on one time line, silence around each."""
+    """Mean loss a window; activations and stored targets (L, K) of all tracks on one time line, silence around each."""
     split, device = windows.split, windows.device
     activations = torch.zeros(split.line_frames, split.classes, device=device)
     targets = torch.zeros(split.line_frames, split.classes, dtype=torch.uint8, device=device)
@@ -185,7 +186,7 @@ def joined(
         places = (start.unsqueeze(1) + around).view(-1)
         activations.index_copy_(0, places, (task.activate(logits) * is_track).flatten(0, 1))
         targets.index_copy_(0, places, stored.flatten(0, 1))
-    return total / len(windows), activations, task.decode(targets)
+    return total / len(windows), activations, targets
 
 
 def train(

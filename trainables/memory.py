@@ -13,7 +13,16 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 MOST = 2**31 - 1
 
 # CUDA's allocator has an error of its own; its libraries and the host's allocator say it in words.
-WORDS = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
+WORDS = (
+    "out of memory",
+    "alloc_failed",
+    "allocation_failed",
+    "bad_alloc",
+    "can't allocate memory",
+    "not enough memory",
+    "unable to find an engine",  # cuDNN's convolutions, where no engine's workspace fits
+    "cublas_status_not_initialized",  # no room for its handle
+)
 
 
 class OutOfMemory(RuntimeError):

@@ -18,7 +18,7 @@ from data_prep.manifest import WINDOW_FRAMES
 from trainables.data import Spans, SplitData
 
 FOR_FRAMES = 0.8  # of a trial's share of a GPU's memory at most; the network needs the rest
-UPLOAD_FRAMES = 1 << 18  # 45 MB at a time
+UPLOAD_FRAMES, UPLOAD_THREADS = 1 << 18, 4  # 45 MB at a time; numpy's copies run beside each other
 AHEAD = 2  # batches on their way to the GPU while a step is computed
 
 Batches = Iterator[tuple[Tensor, ...]]  # bands (B, T, F) float16, targets (B, T, K) uint8 halves
@@ -69,27 +69,44 @@ class ResidentWindows(Windows):
         self._firsts, self._ends, self._silence = ends - split.frames, ends, int(ends[-1])
         self._bands = torch.empty(self._silence + 1, split.bands, dtype=torch.float16, device=device)
         self._targets = torch.empty(self._silence + 1, split.classes, dtype=torch.uint8, device=device)
-        self._bands[-1], self._targets[-1] = 0, 0
+        for of in (self._bands, self._targets):
+            of[-1] = 0
         self._upload()
         self._around = torch.arange(WINDOW_FRAMES, device=device)
 
     def _upload(self) -> None:
-        """Track after track into a buffer, which goes to the device whenever it is full."""
-        held, sent = 0, 0
-        room = min(UPLOAD_FRAMES, self._silence)
-        bands = np.empty((room, self.split.bands), np.float16)
-        targets = np.empty((room, self.split.classes), np.uint8)
-        for number in range(len(self.split.frames)):
-            track, taken = self.split.track(number), 0
-            while taken < len(track.bands):
-                count = min(room - held, len(track.bands) - taken)
-                bands[held : held + count] = track.bands[taken : taken + count]
-                targets[held : held + count] = track.targets[taken : taken + count]
-                held, taken = held + count, taken + count
-                if held == room or sent + held == self._silence:
-                    self._bands[sent : sent + held].copy_(torch.from_numpy(bands[:held]))
-                    self._targets[sent : sent + held].copy_(torch.from_numpy(targets[:held]))
-                    held, sent = 0, sent + held
+        """Two buffers in turn: while one is sent, threads fill the other from the mapped shards."""
+        room, is_gpu = min(UPLOAD_FRAMES, self._silence), self.device.type == "cuda"
+        there = (self._bands, self._targets)
+        buffers = [
+            tuple(torch.empty(room, of.shape[1], dtype=of.dtype, pin_memory=is_gpu) for of in there) for _ in range(2)
+        ]
+        sent: list[torch.cuda.Event | None] = [None, None]
+        with ThreadPoolExecutor(UPLOAD_THREADS, "upload") as threads:
+            for turn, first in enumerate(range(0, self._silence, room)):
+                end = min(first + room, self._silence)
+                if (earlier := sent[turn % 2]) is not None:
+                    earlier.synchronize()
+                here = buffers[turn % 2]
+                lowest, highest = np.searchsorted(self._ends, (first, end - 1), side="right")
+                parts = np.array_split(np.arange(lowest, highest + 1), UPLOAD_THREADS)
+                list(threads.map(lambda part, at=first, until=end, into=here: self._fill(into, part, at, until), parts))
+                for whole, part in zip(there, here, strict=True):
+                    whole[first:end].copy_(part[: end - first], non_blocking=True)
+                if is_gpu:
+                    sent[turn % 2] = torch.cuda.current_stream(self.device).record_event()
+        for event in sent:
+            if event is not None:
+                event.synchronize()
+
+    def _fill(self, into: tuple[Tensor, ...], tracks: np.ndarray, first: int, end: int) -> None:
+        """Copy what of these tracks lies between two frames of the device's row into a buffer that begins at first."""
+        for number in tracks.tolist():
+            begin, until = max(self._firsts[number], first), min(self._ends[number], end)
+            for buffer, of in zip(into, self.split.track(number), strict=True):
+                buffer.numpy()[begin - first : until - first] = of[
+                    begin - self._firsts[number] : until - self._firsts[number]
+                ]
 
     def _batches(self, spans: Spans, batch_size: int) -> Batches:
         begins = torch.from_numpy(self._firsts[spans.tracks] + spans.starts).to(self.device)
@@ -105,8 +122,12 @@ class StreamedWindows(Windows):
 
     kind = "streamed"
 
+    def __init__(self, split: SplitData, device: torch.device) -> None:
+        super().__init__(split, device)
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
     def _batches(self, spans: Spans, batch_size: int) -> Batches:
-        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        stream = self._stream
         slots = deque(_Slot(self.split.empty(batch_size, pinned=stream is not None)) for _ in range(AHEAD + 1))
         pieces = spans.pieces(batch_size)
         with ThreadPoolExecutor(1, "windows") as reader:
@@ -172,15 +193,17 @@ def place(split: SplitData, device: torch.device, share: float = 1.0) -> Windows
 
 
 def _on_gpu(split: SplitData, device: torch.device, share: float) -> Windows:
+    torch.cuda.empty_cache()  # what this process has let go of counts as free
     free, total = torch.cuda.mem_get_info(device)
     held = sum(frame_bytes(windows.split) for windows in _PLACED.values() if windows.kind == ResidentWindows.kind)
     if frame_bytes(split) > min(FOR_FRAMES * share * total - held, free):
         return StreamedWindows(split, device)
     try:
         return ResidentWindows(split, device)
-    except torch.OutOfMemoryError:  # another process was quicker
-        torch.cuda.empty_cache()
-        return StreamedWindows(split, device)
+    except torch.OutOfMemoryError:
+        pass  # another process was quicker
+    torch.cuda.empty_cache()  # beyond the except clause: the error's frames held what had been placed
+    return StreamedWindows(split, device)
 
 
 def frame_bytes(split: SplitData) -> int:

@@ -97,9 +97,9 @@ def test_a_task_scores_tracks_on_one_line_as_each_by_itself(golden, device):
     for activations, targets in tracks:
         peaks = plain_peaks(join_tracks([activations]).numpy(), PeakRule())
         counts += expected_counts(peaks, join_tracks([targets]).numpy() == 1, TOLERANCE_FRAMES)[0]
-    lines = [join_tracks(list(of))[0].to(device) for of in zip(*tracks, strict=True)]
+    activations, targets = (join_tracks(list(of))[0].to(device) for of in zip(*tracks, strict=True))
     with torch.inference_mode():  # as the loop does
-        scores = find_task("drum_onsets").score(*lines, CLASSES)
+        scores = find_task("drum_onsets").score(activations, (2 * targets).byte(), CLASSES)
     hits, alarms, misses = counts.sum(axis=0)
     assert (scores["precision"], scores["recall"]) == pytest.approx((hits / (hits + alarms), hits / (hits + misses)))
     assert scores["micro_f1"] == pytest.approx(2 * hits / (2 * hits + alarms + misses))
@@ -260,11 +260,11 @@ def lines_to_score(tracks, frames, every):
     """Peaks every few frames of every class, equal ones among them; onsets every fifth frame."""
     generator = torch.Generator().manual_seed(0)
     activations = [torch.rand(frames, 5, generator=generator) * 0.1 for _ in range(tracks)]
-    targets = [torch.zeros(frames, 5) for _ in range(tracks)]
-    for activation, target in zip(activations, targets, strict=True):
+    halves = [torch.zeros(frames, 5, dtype=torch.uint8) for _ in range(tracks)]
+    for activation, half in zip(activations, halves, strict=True):
         activation[::every] = 0.9
-        target[::5] = 1
-    return join_tracks(activations)[0], join_tracks(targets)[0]
+        half[::5] = 2
+    return join_tracks(activations)[0], join_tracks(halves)[0]
 
 
 def watched_score(tracks, frames, every):

@@ -1,6 +1,8 @@
 """Windows: they cover every track, lie within it, and are the same wherever the frames lie."""
 
 import itertools
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from data_prep.manifest import WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, ShardWriter
 from trainables import placement
-from trainables.data import SILENT_FRAMES, SplitData, TrainingData
+from trainables.data import SILENT_FRAMES, Spans, SplitData, TrainingData
 from trainables.placement import MappedWindows, ResidentWindows, StreamedWindows, frame_bytes, place
 
 CPU = torch.device("cpu")
@@ -86,9 +88,12 @@ def test_an_upload_in_many_pieces(split, monkeypatch):
 
 
 def test_reading_ahead_can_be_broken_off_and_says_what_went_wrong(split, monkeypatch):
+    threads = threading.active_count()
     batches = StreamedWindows(split, CPU).in_order(2)
     next(batches)
+    assert threading.active_count() == threads + 1
     batches.close()
+    assert threading.active_count() == threads
 
     def broken(*_):
         raise OSError("the disk is gone")
@@ -104,7 +109,7 @@ def test_short_and_long_tracks(lengths, seed):
     split = SplitData.__new__(SplitData)
     split.frames = np.array(lengths)
     windows = window_count(split.frames)
-    split.in_order = placement.Spans(
+    split.in_order = Spans(
         np.repeat(np.arange(len(lengths)), windows),
         np.concatenate([np.arange(count) * WINDOW_FRAMES for count in windows]),
     )
@@ -142,18 +147,24 @@ def test_frames_go_where_they_fit(split, monkeypatch, total, free, share, kind):
     size = frame_bytes(split)
     assert size == int(split.frames.sum()) * (84 * 2 + 5)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * size), int(total * size)))
-    monkeypatch.setattr(torch, "cuda", torch.cuda)
     assert placement._on_gpu(split, CPU, share).kind == kind
 
 
 def test_a_gpu_that_another_process_filled_is_streamed_to(split, monkeypatch):
-    def full(*_):
+    placed: list[weakref.ref] = []
+
+    def full(windows):
+        placed.append(weakref.ref(windows._bands))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    def empty_cache():
+        assert not [of for of in placed if of() is not None]  # else it stays reserved
+
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 40, 1 << 40))
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
     monkeypatch.setattr(ResidentWindows, "_upload", full)
     assert placement._on_gpu(split, CPU, 1.0).kind == "streamed"
+    assert len(placed) == 1
 
 
 def test_placed_frames_stay_until_other_corpora_are_asked_for(corpus, monkeypatch):

@@ -1,6 +1,7 @@
 """What the architectures are put together from. B batch, T frames, F bands, C channels, D features."""
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -12,13 +13,18 @@ from data_prep.refused import Refused
 from trainables.config import Config
 from trainables.models.gru import Gru
 
-UNITS: dict[str, Callable[..., nn.Module]] = {
+UNITS: dict[str, Callable[..., nn.RNNBase]] = {
     "gru": Gru,
     "lstm": partial(nn.LSTM, batch_first=True, bidirectional=True),
 }
+BF16_SINCE_CUDNN = 91_300  # older ones have no recurrences in bf16
 CHANNELS = (32, 64, 96)  # of the first, second and third convolution block
 POOLED_BANDS = 3
 CONVOLUTION_DROPOUT, ATTENTION_DROPOUT, RECURRENT_DROPOUT = 0.3, 0.1, 0.1
+
+
+# cuDNN copies cast weights into one chunk at every call, as it would under autocast.
+warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
 
 
 class ModelConfig(Config):
@@ -78,12 +84,29 @@ class Recurrence(nn.Module):
     def __init__(self, unit: str, features: int, hidden: int, layers: int) -> None:
         super().__init__()
         dropout = RECURRENT_DROPOUT if layers > 1 else 0.0
-        self.stack = UNITS[unit](features, hidden, layers, dropout=dropout)
+        self.stack: nn.RNNBase = UNITS[unit](features, hidden, layers, dropout=dropout)
         self.features = 2 * hidden
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, 2 hidden)."""
+        if features.is_cuda and torch.is_autocast_enabled("cuda"):
+            able = (torch.backends.cudnn.version() or 0) >= BF16_SINCE_CUDNN
+            return recur(self.stack, features, torch.get_autocast_dtype("cuda") if able else torch.float32)
         return self.stack(features)[0]
+
+
+def recur(stack: nn.RNNBase, features: Tensor, dtype: torch.dtype) -> Tensor:
+    """A bidirectional GRU or LSTM stack computed in ``dtype``: (B, T, D) -> (B, T, 2 hidden) of it.
+
+    Left to autocast, cuDNN computes in fp16 whatever was asked for, and there the gradients of quiet frames are zero.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        zeros = features.new_zeros(2 * stack.num_layers, len(features), stack.hidden_size, dtype=dtype)
+        weights = [of.to(dtype) for layer in stack.all_weights for of in layer]
+        given = weights, True, stack.num_layers, stack.dropout, stack.training, True, True
+        if stack.mode == "LSTM":
+            return torch._VF.lstm(features.to(dtype), (zeros, zeros), *given)[0]
+        return torch._VF.gru(features.to(dtype), zeros, *given)[0]
 
 
 class AttentionBlock(nn.Module):

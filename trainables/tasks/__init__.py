@@ -22,7 +22,7 @@ class Task:
     targets: the kind of targets a corpus's manifest must promise. head(D, K): features to logits.
     class_weights(rates (K,)): from how often each class occurs. decode(stored targets): as the loss takes them.
     loss(logits, targets, weights or None): a mean. activate(logits): as score takes them.
-    score(activations (L, K), targets (L, K) in 0..1, classes): flat metrics of whole tracks, all on one time line on
+    score(activations (L, K), stored targets (L, K), classes): flat metrics of whole tracks, all on one time line on
     one device, at least 2 * TOLERANCE_FRAMES frames of silence (zeros) before each track and after the last. metric:
     the one that selects checkpoints and that a search optimises, in the direction ``mode``.
     """

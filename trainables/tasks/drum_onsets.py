@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.onsets import ONSET
 from trainables.metrics import Rates, count_hits, macro_f1, micro
 from trainables.peaks import PeakRule, pick_peaks
 
@@ -36,13 +37,13 @@ def decode(halves: Tensor) -> Tensor:
     return halves.float() / 2
 
 
-def score(activations: Tensor, targets: Tensor, classes: Sequence[str]) -> dict[str, float]:
+def score(activations: Tensor, halves: Tensor, classes: Sequence[str]) -> dict[str, float]:
     """Flat metrics by the study's peak rule of all tracks on one time line, (L, K) each; see Task for the line.
 
     Peaks and matching stay on the line's device; (K, 3) counts leave it, in one transfer.
     """
     estimated = pick_peaks(activations.unsqueeze(0), PeakRule())
-    counts = count_hits(estimated, targets.unsqueeze(0) > 0.5)[0].cpu().numpy()
+    counts = count_hits(estimated, halves.unsqueeze(0) == ONSET)[0].cpu().numpy()
     rates = micro(counts)
     per_class = {f"f1_{name}": Rates.of(row).f1 for name, row in zip(classes, counts, strict=True)}
     return {

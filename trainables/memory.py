@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
 from typing import TypeVar
 
 import torch
@@ -62,12 +61,15 @@ def ran_out(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in WORDS)
 
 
-@cache
 def keep_freed_memory() -> bool:
     """Let the host's allocator keep what tensors leave for those to come, in the whole process; whether it does.
 
     glibc gives every large block back to the system, which clears it anew, page by page, for the next one: a quarter of
-    a CRNN's step on two cores. Other C libraries are left as they are.
+    a CRNN's step on two cores. What an earlier training has left is given back. Other C libraries are left as they are.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, MOST))
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return False
+    keeps = libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, MOST)
+    libc.malloc_trim(0)
+    return bool(keeps)

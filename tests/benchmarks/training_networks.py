@@ -125,9 +125,10 @@ def compare_networks(
     on_gpu = machine.device.type == "cuda"
     print_table(
         f"Batch {plan.batch}, {plan.train_windows:,} training and {plan.validation_windows:,} validation windows, "
-        f"{machine.precision}. train, valid: windows a second; of peak: FLOP/s of products against the peak; data: "
-        "its share of an epoch; step: of a recurrent layer, one window; bound: what takes longest at the least, and "
-        "how many times that training takes",
+        f"{machine.precision}\n"
+        "  train, valid: windows a second; of peak: FLOP/s of products against the peak; data: its share of an epoch;\n"
+        "  host GB: the process's own memory, which holds what the networks before have left\n"
+        "  step: of a recurrent layer, one window; bound: what takes longest at the least, and training's time over it",
         HEADINGS if on_gpu else HEADINGS[:-1],
         [_cells(row)[: len(HEADINGS) if on_gpu else -1] for row in rows],
     )

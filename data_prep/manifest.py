@@ -21,8 +21,8 @@ MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at len
 WINDOW_FRAMES = 4 * FRAMES_PER_S  # what a model sees in training
 
 
-def window_count(frames: int) -> int:
-    """Windows that cover a track when its end is padded to a whole one, as the study counts them."""
+def window_count(frames: Any) -> Any:
+    """Windows that cover a track of so many frames (a number or an array) when its end is padded to a whole one."""
     return -(-frames // WINDOW_FRAMES)
 
 

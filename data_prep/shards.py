@@ -62,6 +62,15 @@ class ShardWriter:
         self._file.close()
 
 
+def frames_at(
+    content: np.ndarray, first_byte: int, frames: int, bands: int, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A track's bands (T, F) and targets (T, K) as views of its shard's bytes."""
+    of_bands = np.frombuffer(content, np.float16, frames * bands, first_byte)
+    of_targets = np.frombuffer(content, np.uint8, frames * classes, first_byte + padded(of_bands.nbytes))
+    return of_bands.reshape(frames, bands), of_targets.reshape(frames, classes)
+
+
 class Corpus:
     """A prepared corpus: its manifest, its table of tracks, and every track's frames as views of the mapped shards.
 
@@ -139,10 +148,7 @@ class Corpus:
         content, first = self.mapped(row.shard), int(row.first_byte)
         if not self.holds(row.shard, first, row.frames):
             raise self.not_there(row.shard, row.id)
-        bands = np.frombuffer(content, np.float16, row.frames * self.manifest.bands, first)
-        then = first + padded(bands.nbytes)
-        targets = np.frombuffer(content, np.uint8, row.frames * len(self.manifest.classes), then)
-        return bands.reshape(row.frames, -1), targets.reshape(row.frames, -1)
+        return frames_at(content, first, row.frames, self.manifest.bands, len(self.manifest.classes))
 
     def holds(self, shard: str, first_byte: Any, frames: Any) -> Any:
         """Whether tracks (numbers or arrays of them) lie within a shard."""

@@ -15,9 +15,9 @@ import torch
 from pyarrow import compute
 from torch import Tensor
 
-from data_prep.manifest import MANIFEST, WINDOW_FRAMES, Manifest
+from data_prep.manifest import MANIFEST, WINDOW_FRAMES, Manifest, window_count
 from data_prep.refused import Refused
-from data_prep.shards import Corpus, padded, union_moments
+from data_prep.shards import Corpus, frames_at, union_moments
 
 SILENT_FRAMES = 10  # around each track where tracks are joined: no peak and no hit reaches over them
 
@@ -51,7 +51,7 @@ class SplitData:
         places = [self._places(corpus, split) for corpus in corpora]
         shards, first_bytes, frames = (np.concatenate(column) for column in zip(*places, strict=True))
         self._shard_of, self._first_bytes, self.frames = shards, first_bytes, frames
-        windows = -(-frames // WINDOW_FRAMES)  # see window_count
+        windows = window_count(frames)
         ends = windows.cumsum()
         tracks = np.repeat(np.arange(len(frames)), windows)
         self.in_order = Spans(tracks, (np.arange(ends[-1]) - (ends - windows)[tracks]) * WINDOW_FRAMES)
@@ -90,10 +90,8 @@ class SplitData:
 
     def track(self, number: int) -> Frames:
         """A track's frames, views of the mapped shard."""
-        shard, first, frames = self._shards[self._shard_of[number]], self._first_bytes[number], self.frames[number]
-        bands = np.frombuffer(shard, np.float16, frames * self.bands, first)
-        targets = np.frombuffer(shard, np.uint8, frames * self.classes, first + padded(bands.nbytes))
-        return Frames(bands.reshape(frames, -1), targets.reshape(frames, -1))
+        shard, first = self._shards[self._shard_of[number]], self._first_bytes[number]
+        return Frames(*frames_at(shard, first, self.frames[number], self.bands, self.classes))
 
     def empty(self, windows: int, *, pinned: bool = False) -> tuple[Tensor, Tensor]:
         """Room for so many windows: bands (B, T, F) float16 and targets (B, T, K) uint8."""

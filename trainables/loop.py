@@ -1,7 +1,7 @@
 """The training loop: a generator of epochs that has never heard of a search. B batch, T frames, F bands, K classes.
 
-Nothing in an epoch waits for the device: losses, activations and marks stay there until the epoch's numbers are asked
-for, once after the training and once after the validation.
+No step waits for the device: losses, activations and targets stay there. The host waits once after the training, and
+after the validation a few times, however many the tracks, for lengths of lists and the counts.
 """
 
 import math
@@ -20,12 +20,11 @@ from trainables.config import Settings, TrainingConfig
 from trainables.data import TrainingData
 from trainables.memory import MemoryGuard, keep_freed_memory
 from trainables.network import Network, autocast, best_device
-from trainables.placement import Windows, place
+from trainables.placement import CONTEXT_BYTES, Windows, place
 from trainables.stopwatch import Stopwatch
 from trainables.tasks import Task, find_task
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512}
-BESIDE_CONTEXT = 0.95  # of a share of a GPU: what its allocator may take; CUDA itself needs the rest
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ def fit(
     if device.type == "cpu":
         keep_freed_memory()
     elif share < 1:  # memory runs out here, and not where the others on this GPU train
-        torch.cuda.set_per_process_memory_fraction(BESIDE_CONTEXT * share, device)
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2), device)
     stopwatch = stopwatch or Stopwatch()
     train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
     guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(EVALUATION_BATCH[device.type])
@@ -102,6 +102,7 @@ def fit(
                 "windows_per_s": len(data.train) / (trained - began),
                 "validation_windows_per_s": len(data.validation) / (validated - trained),
                 "micro_batch": float(guard.at_once),
+                "validation_micro_batch": float(evaluation_guard.at_once),
                 **{f"{stage}_s": seconds for stage, seconds in stopwatch.lap().items()},
             },
             is_best,

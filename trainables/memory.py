@@ -46,7 +46,7 @@ class MemoryGuard:
             except RuntimeError as error:
                 if not ran_out(error):
                     raise
-                reason = str(error).strip().splitlines()[0]
+                reason = str(error).strip().partition("\n")[0]
             # Beyond the except clause: the error's frames held what had been computed.
             tried = min(self.at_once, windows)
             if tried == 1:
@@ -68,7 +68,7 @@ def keep_freed_memory() -> bool:
     a CRNN's step on two cores. What an earlier training has left is given back. Other C libraries are left as they are.
     """
     libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):
+    if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
         return False
     keeps = libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, MOST)
     libc.malloc_trim(0)

@@ -17,6 +17,7 @@ from torch import Tensor
 from data_prep.manifest import WINDOW_FRAMES
 from trainables.data import Spans, SplitData
 
+CONTEXT_BYTES = 2**30  # what a process with CUDA, cuDNN and cuBLAS holds of a GPU before its first tensor
 FOR_FRAMES = 0.8  # of a trial's share of a GPU's memory at most; the network needs the rest
 UPLOAD_FRAMES, UPLOAD_THREADS = 1 << 18, 4  # 45 MB at a time; numpy's copies run beside each other
 AHEAD = 2  # batches on their way to the GPU while a step is computed
@@ -195,7 +196,7 @@ def place(split: SplitData, device: torch.device, share: float = 1.0) -> Windows
 def _on_gpu(split: SplitData, device: torch.device, share: float) -> Windows:
     torch.cuda.empty_cache()  # what this process has let go of counts as free
     free, total = torch.cuda.mem_get_info(device)
-    held = sum(frame_bytes(windows.split) for windows in _PLACED.values() if windows.kind == ResidentWindows.kind)
+    held = sum(frame_bytes(windows.split) for windows in _PLACED.values() if isinstance(windows, ResidentWindows))
     if frame_bytes(split) > min(FOR_FRAMES * share * total - held, free):
         return StreamedWindows(split, device)
     try:

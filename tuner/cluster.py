@@ -35,9 +35,12 @@ def let_trials_use_idle_processes() -> None:
 
     Tune asks for processes with a variable of their own, which PyTorch Lightning alone reads, so none of those fits.
     """
-    from ray.tune.execution import class_cache
+    try:
+        from ray.tune.execution.class_cache import DEFAULT_ENV_VARS
 
-    getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()  # of another Ray, without it, nothing but the second is lost
+        DEFAULT_ENV_VARS.pop("PL_DISABLE_FORK", None)
+    except (ImportError, AttributeError, TypeError):  # another Ray keeps it elsewhere: the second is lost, no more
+        return
 
 
 def is_this_machine() -> bool:

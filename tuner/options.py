@@ -70,9 +70,9 @@ class Plan:
     space: "dict[str, Domain]"
     checksums: dict[str, str]
     tested: tuple[str, ...]
-    bands: int = 0
-    classes: int = 0
-    frame_bytes: int = 0
+    bands: int
+    classes: int
+    frame_bytes: int
 
 
 def check(options: SweepOptions) -> Plan:

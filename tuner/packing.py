@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 MOST_ON_A_GPU = 4  # a GPU that four trials keep busy has little left for a fifth
-# What a process with CUDA, cuDNN and cuBLAS holds before its first tensor.
-CONTEXT_BYTES = 1 * GIB
 # Cost counts what a step must keep. Gradients of activations, kernels' workspaces, and blocks that the allocator holds
 # but cannot use come on top.
 SLACK = 1.5
@@ -58,7 +56,7 @@ def default_share(
         return max(gpus, 0.0), ""
     if device_bytes is None or network_bytes is None:
         return 1.0, "the sizes of GPU and network are unknown"
-    from trainables.placement import FOR_FRAMES
+    from trainables.placement import CONTEXT_BYTES, FOR_FRAMES
 
     resident = corpus_bytes <= FOR_FRAMES * device_bytes
     need = CONTEXT_BYTES + SLACK * network_bytes + (corpus_bytes if resident else 0)
@@ -94,7 +92,7 @@ def pack(options: "SweepOptions", resources: Mapping[str, float], default: tuple
 def network_bytes(
     architecture: str, space: "Mapping[str, Domain]", *, bands: int, classes: int, windows: int, task: str
 ) -> int | None:
-    """Bytes that training the largest network of ``space`` takes with ``windows`` at once; None where none builds."""
+    """Bytes of training with ``windows`` at once a network of the space's largest numbers that go together, or None."""
     from trainables.cost import cost_of
 
     costs = []
@@ -139,7 +137,7 @@ def _values(domain: "Domain") -> Sequence[Any]:
 def ask_device_bytes() -> Callable[[], int]:
     """Ask a node of the cluster how much memory its GPU has; the function that is returned waits for the answer.
 
-    That raises what the node raised, or where none answers.
+    One node's GPU stands for all. That function raises what the node raised, or where none answers in time.
     """
     import ray
 
@@ -150,4 +148,12 @@ def ask_device_bytes() -> Callable[[], int]:
         return int(torch.cuda.get_device_properties(0).total_memory)
 
     asked = ask.remote()
-    return lambda: int(ray.get(asked, timeout=PATIENCE_S))
+
+    def answer() -> int:
+        try:
+            return int(ray.get(asked, timeout=PATIENCE_S))
+        except ray.exceptions.GetTimeoutError:
+            ray.cancel(asked)  # else it would take a part of a GPU from a trial later
+            raise
+
+    return answer

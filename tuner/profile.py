@@ -34,7 +34,7 @@ class TrialProfile:
     epochs: int = 0
     epochs_s: float = 0.0  # training and validation
     state: str = "running"
-    _accounted: float = 0.0  # until which moment time has found its stage
+    _accounted: float = field(init=False)  # until which moment time has found its stage
 
     def __post_init__(self) -> None:
         self._accounted = self.launched
@@ -153,21 +153,22 @@ class SweepProfile:
             JSON: json.dumps(self.to_dict(), indent=2) + "\n",
             MARKDOWN: "\n".join([*lines, "", f"{self.summary[0].upper()}{self.summary[1:]}.", ""]),
         }
-        folder = f"{storage.rstrip('/')}/{self.name}"
         if "://" not in storage:
+            folder = Path(storage) / self.name
             for name, text in texts.items():
-                with write_atomically(Path(folder) / name) as temporary:
+                with write_atomically(folder / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
-            return folder
+            return str(folder)
         from pyarrow import fs
 
-        filesystem, inside = fs.FileSystem.from_uri(folder)
+        filesystem, inside = fs.FileSystem.from_uri(storage)  # whose query, if any, comes after the folder
+        inside = f"{inside.rstrip('/')}/{self.name}"
         filesystem.create_dir(inside, recursive=True)
         for name, text in texts.items():  # moved there, for a file system may show what is half written
             with filesystem.open_output_stream(f"{inside}/.{name}.part") as stream:
                 stream.write(text.encode())
             filesystem.move(f"{inside}/.{name}.part", f"{inside}/{name}")
-        return folder
+        return inside
 
 
 def table(profile: SweepProfile) -> "Table":

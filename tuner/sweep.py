@@ -45,12 +45,13 @@ class SweepResult:
 def sweep(options: SweepOptions) -> SweepResult:
     """Search, then test and register the best checkpoint.
 
-    Raises Refused before Ray starts where the options cannot work, SweepFailed where every trial failed, and
-    KeyboardInterrupt, after the runs are closed, where the user stopped it. A profile is written in any case.
+    Raises Refused where the options (before Ray starts) or the cluster cannot work, SweepFailed where every trial
+    failed, and KeyboardInterrupt, after the runs are closed, where the user stopped it. A profile that was asked for is
+    written however the trials end.
     """
-    began, plan = time.time(), check(options)
+    began, plan = time.monotonic(), check(options)
     from trainables.tasks import TASKS
-    from tuner.tracking import SWEEP_RUN, Tracker, say
+    from tuner.tracking import SWEEP_RUN, Tracker, first_line, say
 
     tags = {"corpora": "+".join(sorted(options.corpora)), "architecture": options.architecture, "task": options.task}
     tags |= {f"manifest.{corpus}": checksum for corpus, checksum in plan.checksums.items()}
@@ -73,10 +74,13 @@ def sweep(options: SweepOptions) -> SweepResult:
         if warning:
             say(warning)
         if options.profile and profile.trials:
-            profile.after_s = time.time() - began - profile.before_s - profile.search_s
-            say(f"profile: {profile.write(plan.storage)}")
+            profile.after_s = time.monotonic() - began - profile.before_s - profile.search_s
+            try:
+                say(f"profile: {profile.write(plan.storage)}")
+            except Exception as error:  # it must not hide how the sweep ended
+                say(f"the profile could not be written beside the trials ({first_line(error)}); the sweep stands")
     profiled = profile if options.profile else None
-    return SweepResult(**result, warning=warning, profile=profiled, seconds=time.time() - began)
+    return SweepResult(**result, warning=warning, profile=profiled, seconds=time.monotonic() - began)
 
 
 def _run(
@@ -124,11 +128,11 @@ def _run(
         profile=profile,
         launched=searcher.launched,
     )
-    profile.before_s = time.time() - began
+    profile.before_s = time.monotonic() - began
     try:
         _search(options, plan, config, searcher, watcher, packing)
     finally:
-        profile.search_s = time.time() - began - profile.before_s
+        profile.search_s = time.monotonic() - began - profile.before_s
     best = watcher.best
     if best is None:
         reason = next((record.error for record in watcher.records.values() if record.error), "it reported no epoch")

@@ -56,6 +56,7 @@ class Tracker:
         self._closing = threading.Event()
         self._deadline = math.inf
         self._answers = True  # whether the store took the latest entry that was offered
+        self._asked = False  # whether there was anything to write
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
         self._thread.start()
 
@@ -110,7 +111,7 @@ class Tracker:
         self._give_it(self.patience_s)
         self._entries.put(None)
         self._thread.join(self.patience_s + 5)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._asked:
             self.lost.append("what is still being written")
         if not self.lost:
             return ""
@@ -120,6 +121,7 @@ class Tracker:
         )
 
     def _put(self, what: str, write: Callable[["MlflowClient"], Any]) -> "Future[Any]":
+        self._asked = True
         entry = _Entry(what, write)
         self._entries.put(entry)
         return entry.done

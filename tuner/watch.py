@@ -121,21 +121,20 @@ class Watcher(tune.Callback):
         epoch, value = int(result["epoch"]), float(result[self.metric])
         if epoch <= record.epochs:
             return
-        self.profile.trials[record.id].epoch(result, result["time_this_iter_s"], time.monotonic())
         record.epochs = epoch
         if result.get(SHOULD_CHECKPOINT):
             record.best, record.best_epoch = value, epoch
         self.tracker.epoch(record.id, epoch, flat_metrics(result))
         best = self.best
         so_far = "" if best is None else f" (best {best.best:.3f})"
-        seconds = result.get("seconds", result["time_this_iter_s"])
         where = f"{record.name}/{self.trials}"
-        say(f"{where} epoch {epoch}/{self.max_epochs} {self.words} {value:.3f}{so_far} {seconds:.0f} s")
-        at_once = int(result.get("micro_batch", self.batch_size))
+        say(f"{where} epoch {epoch}/{self.max_epochs} {self.words} {value:.3f}{so_far} {result['seconds']:.0f} s")
+        at_once = int(result["micro_batch"])
         if at_once < record.micro_batch:
             what = f"memory ran out with {record.micro_batch} windows at once; {at_once} from now on"
             say(f"{where}: {what}, the batch stays {self.batch_size}")
         record.micro_batch = at_once
+        self.profile.trials[record.id].epoch(result, result["time_this_iter_s"], time.monotonic())
 
     @_harmless
     def on_checkpoint(

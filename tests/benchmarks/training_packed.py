@@ -7,16 +7,13 @@ import time
 from dataclasses import asdict, dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier, Event
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from timing import print_table
 from training_machine import HostMemory
 from training_shards import training_data
 
-from data_prep.manifest import Manifest
 from data_prep.shards import Corpus
 from trainables.config import Settings
 from trainables.loop import fit
@@ -40,7 +37,7 @@ class Finished:
 
 def compare_packed(device: torch.device, corpus: Corpus, batch: int, seconds: float) -> list[dict[str, Any]]:
     """Print the windows a second of 1, 2 and 4 processes together, as many as the cores allow; the rows for JSON."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_gpu = device.type == "cuda"
     rows = []
     if on_gpu:
@@ -77,8 +74,7 @@ def together(
     context = multiprocessing.get_context("spawn")
     barrier, stop, results = context.Barrier(processes), context.Event(), context.Queue()
     settings = Settings(batch_size=batch, learning_rate=1e-4, max_epochs=10_000, stop_patience_epochs=10_000)
-    unopened = (corpus.folder, corpus.manifest, corpus.table)  # an opened one would send its mapped shards along
-    arguments = (unopened, device, settings, threads, 1 / processes, seconds, barrier, stop, results)
+    arguments = (corpus, device, settings, threads, 1 / processes, seconds, barrier, stop, results)
     workers = [context.Process(target=_train, args=arguments, daemon=True) for _ in range(processes)]
     try:
         for worker in workers:
@@ -119,14 +115,13 @@ def _next(results: "Queue[Finished]", workers: list[Any]) -> Finished:
 
 
 def _train(
-    unopened: tuple[Path, Manifest, pa.Table], device: torch.device, settings: Settings, threads: int, share: float,
-    seconds: float, barrier: Barrier, stop: Event, results: "Queue[Finished]",
+    corpus: Corpus, device: torch.device, settings: Settings, threads: int, share: float, seconds: float,
+    barrier: Barrier, stop: Event, results: "Queue[Finished]",
 ) -> None:  # fmt: skip
     """In a process of its own: an epoch to warm up, then epochs until some process has trained for so many seconds."""
     torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.manual_seed(0)
-    data = training_data(Corpus(*unopened))
+    data = training_data(corpus)
     task = find_task("drum_onsets")
     network = Network(
         task, ARCHITECTURE, HYPERPARAMETERS,

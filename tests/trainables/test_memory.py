@@ -114,6 +114,7 @@ def test_what_ran_out_is_let_go_before_the_next_try():
     assert len(held) == 4
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc, or no limit of addresses")
 def test_a_processor_s_memory_that_runs_out_is_borne(shards):
     """In a process that may have so much address space and no more: a map of 12 windows has 52 MB."""
     code = f"""

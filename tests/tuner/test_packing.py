@@ -161,5 +161,5 @@ def test_a_question_that_no_node_can_take_ends(ray, monkeypatch):
     monkeypatch.setattr(packing, "PATIENCE_S", 0.2)
     import ray as running
 
-    with pytest.raises(running.exceptions.GetTimeoutError):
+    with pytest.raises(running.exceptions.GetTimeoutError, match="timed out"):
         packing.ask_device_bytes()()

@@ -80,9 +80,9 @@ def profile():
     return made
 
 
-@pytest.mark.parametrize("scheme", ["", "file://"])
-def test_it_is_written_into_the_sweeps_folder(profile, tmp_path, scheme):
-    assert profile.write(f"{scheme}{tmp_path}") == f"{scheme}{tmp_path}/mine"
+@pytest.mark.parametrize(("scheme", "query"), [("", ""), ("file://", ""), ("file://", "?region=here")])
+def test_it_is_written_into_the_sweeps_folder(profile, tmp_path, scheme, query):
+    assert profile.write(f"{scheme}{tmp_path}{query}") == f"{tmp_path}/mine"
     content = json.loads((tmp_path / "mine" / "profile.json").read_text())
     assert [trial["state"] for trial in content["trials"]] == ["finished", "failed"]
     assert content["training_and_validation_share"] == pytest.approx(20 / (2 * 32))

@@ -5,9 +5,11 @@ import math
 import pytest
 from optuna.trial import TrialState
 from ray import tune
+from ray.tune.result import DONE
 
 from tuner.scheduler import SCHEDULERS
 from tuner.searcher import SeededSearch
+from tuner.trial import FAILURE
 
 SPACE = {"x": tune.uniform(0.0, 1.0), "kind": tune.choice(["a", "b"])}
 
@@ -54,7 +56,14 @@ def test_a_trial_that_a_scheduler_stops_is_pruned_with_its_last_step():
 
 
 @pytest.mark.parametrize(
-    ("result", "error"), [(None, True), (None, False), (epoch(2, math.nan), False), (epoch(2, math.inf), False)]
+    ("result", "error"),
+    [
+        (None, True),
+        (None, False),
+        (epoch(2, math.nan), False),
+        (epoch(2, math.inf), False),
+        ({FAILURE: "memory ran out", DONE: True, "training_iteration": 2}, False),
+    ],
 )
 def test_a_failed_trial_fails(result, error):
     searcher = search()

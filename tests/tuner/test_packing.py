@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from search_spaces import SPACES
 from trainables.cost import cost_of
-from trainables.placement import FOR_FRAMES
+from trainables.placement import CONTEXT_BYTES, FOR_FRAMES
 from tuner import packing, sweep
 from tuner.options import Plan, SweepOptions
-from tuner.packing import CONTEXT_BYTES, GIB, MOST_ON_A_GPU, SLACK, Packing, default_share, largest, network_bytes, pack
+from tuner.packing import GIB, MOST_ON_A_GPU, SLACK, Packing, default_share, largest, network_bytes, pack
 
 H200 = 139 * GIB
 E_GMD = 27 * 10**9  # bytes of its frames

@@ -1,14 +1,16 @@
 """Peaks, matching and counts against plain Python loops over batch and class: 512 windows, and lines full of peaks."""
 
+from functools import partial
+
 import numpy as np
 import torch
+from plain_counts import RULE, counted
 from timing import report, seconds_of
 
-from trainables.metrics import TOLERANCE_FRAMES, count_hits
-from trainables.peaks import PeakRule, pick_peaks
+from trainables.metrics import count_hits
+from trainables.peaks import pick_peaks
 
 torch.set_num_threads(1)
-RULE = PeakRule()
 GENERATOR = np.random.default_rng(0)
 Rows = tuple[np.ndarray, np.ndarray]  # activations (B, T, K) float32, onsets (B, T, K) bool
 
@@ -29,41 +31,6 @@ def line_of_peaks(every: int) -> Rows:
     return activations, onsets
 
 
-def plain(rows: Rows, as_lists: bool) -> np.ndarray:
-    """Maxima of all rows at once, then a loop over batch and class in Python, on tensors as the reference does it.
-
-    ``as_lists`` takes each row's frames out of their tensors first, which is the quickest that such a loop can be.
-    """
-    activations, onsets = (torch.from_numpy(of) for of in rows)
-    reach = RULE.around_frames
-    around = torch.nn.functional.pad(activations, (0, 0, reach, reach)).unfold(1, 2 * reach + 1, 1)
-    loud = activations == around.amax(dim=3)
-    loud &= (activations >= around.mean(dim=3) + RULE.delta) & (activations >= RULE.threshold)
-    found, known = torch.where(loud), torch.where(onsets)
-    counts = np.zeros((5, 3), np.int64)
-    for window in range(len(activations)):
-        for of in range(5):
-            peaks, last = [], -1
-            frames = found[1][(found[0] == window) & (found[2] == of)]
-            for frame in frames.tolist() if as_lists else frames:
-                if frame - last > RULE.apart_frames:
-                    peaks.append(frame)
-                    last = frame
-            wanted = known[1][(known[0] == window) & (known[2] == of)]
-            wanted = wanted.tolist() if as_lists else wanted
-            i = j = hits = 0
-            while i < len(peaks) and j < len(wanted):
-                early = peaks[i] - wanted[j]
-                if abs(early) <= TOLERANCE_FRAMES:
-                    hits, i, j = hits + 1, i + 1, j + 1
-                elif early < 0:
-                    i += 1
-                else:
-                    j += 1
-            counts[of] += (hits, len(peaks) - hits, len(wanted) - hits)
-    return counts
-
-
 @torch.inference_mode()
 def ours(rows: Rows) -> np.ndarray:
     """As validation does it."""
@@ -75,8 +42,9 @@ def compare(title: str, rows: Rows, kinds: tuple[str, ...], target: float) -> No
     """Report ours against the loops over each kind of sequence; the counts have to be the same."""
     ours_s = ("pick_peaks and count_hits", seconds_of(lambda: ours(rows), 30))
     for kind in kinds:
-        np.testing.assert_array_equal(plain(rows, kind == "lists"), ours(rows))
-        plain_s = seconds_of(lambda: plain(rows, kind == "lists"), 3)  # noqa: B023
+        plain = partial(counted, *map(torch.from_numpy, rows), as_lists=kind == "lists")
+        np.testing.assert_array_equal(plain(), ours(rows))
+        plain_s = seconds_of(plain, 3)
         report(title, (f"loops over batch and class on {kind}", plain_s), ours_s, target)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from plain_counts import RULE, counted
 from timing import print_table, report
-from training_plain import RULE, PlainCrnn, PlainTraining, counted, dataset
+from training_plain import PlainCrnn, PlainTraining, dataset
 from training_shards import make_corpus, training_data
 
 from data_prep.manifest import WINDOW_FRAMES

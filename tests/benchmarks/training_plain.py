@@ -9,17 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from plain_counts import counted
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainables.config import Settings
 from trainables.data import SplitData, TrainingData
-from trainables.metrics import TOLERANCE_FRAMES
-from trainables.peaks import PeakRule
 from trainables.tasks.drum_onsets import infrequency_weights
 
-RULE = PeakRule()
 CHANNELS = (1, 32, 64)
 
 
@@ -104,32 +102,3 @@ class PlainTraining:
             losses.append(loss_of(logits, targets, None).item())
             counts += counted(logits.sigmoid(), targets == 1)
         return float(np.mean(losses)), counts
-
-
-def counted(activations: Tensor, onsets: Tensor) -> np.ndarray:
-    """(B, T, K) activations and bool onsets -> (K, 3) hits, false alarms, misses, by loops over batch and class."""
-    reach = RULE.around_frames
-    around = functional.pad(activations, (0, 0, reach, reach)).unfold(1, 2 * reach + 1, 1)
-    loud = activations == around.amax(dim=3)
-    loud &= (activations >= around.mean(dim=3) + RULE.delta) & (activations >= RULE.threshold)
-    found, known = torch.where(loud), torch.where(onsets)
-    counts = np.zeros((activations.shape[2], 3), np.int64)
-    for window in range(len(activations)):
-        for of in range(activations.shape[2]):
-            peaks, last = [], -1
-            for frame in found[1][(found[0] == window) & (found[2] == of)]:
-                if frame - last > RULE.apart_frames:
-                    peaks.append(frame)
-                    last = frame
-            wanted = known[1][(known[0] == window) & (known[2] == of)]
-            at = then = hits = 0
-            while at < len(peaks) and then < len(wanted):
-                early = peaks[at] - wanted[then]
-                if abs(early) <= TOLERANCE_FRAMES:
-                    hits, at, then = hits + 1, at + 1, then + 1
-                elif early < 0:
-                    at += 1
-                else:
-                    then += 1
-            counts[of] += (hits, len(peaks) - hits, len(wanted) - hits)
-    return counts

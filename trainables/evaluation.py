@@ -21,8 +21,7 @@ from data_prep.refused import Refused, check_known
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
 from trainables.data import SplitData
-from trainables.inference import activations, logits_of
-from trainables.loop import EVALUATION_BATCH
+from trainables.inference import BATCH_WINDOWS, activations, logits_of
 from trainables.memory import MemoryGuard
 from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro
 from trainables.network import Network, best_device
@@ -75,8 +74,8 @@ def _tracks(network: Network, data: SplitData, precision: str) -> Iterator[tuple
 def _segments(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Activations and reference marks of a batch of segments, each run apart from its neighbours, (B, 400, K)."""
     device = next(network.parameters()).device
-    guard = MemoryGuard(EVALUATION_BATCH[device.type])
-    for bands, halves in MappedWindows(data, device).in_order(EVALUATION_BATCH[device.type]):
+    guard = MemoryGuard(BATCH_WINDOWS[device.type])
+    for bands, halves in MappedWindows(data, device).in_order(BATCH_WINDOWS[device.type]):
         logits = guard.run(partial(logits_of, network, bands, precision), len(bands))
         yield logits.sigmoid(), halves == ONSET
 

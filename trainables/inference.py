@@ -17,7 +17,7 @@ from trainables.network import Network, autocast
 
 MARGIN_FRAMES = 50
 CENTRE_FRAMES = WINDOW_FRAMES - 2 * MARGIN_FRAMES
-BATCH_WINDOWS = {"cpu": 32, "cuda": 512}
+BATCH_WINDOWS = {"cpu": 32, "cuda": 512}  # at once, where no gradients are needed
 
 
 @torch.inference_mode()

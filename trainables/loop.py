@@ -18,13 +18,12 @@ from data_prep.manifest import WINDOW_FRAMES
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
 from trainables.data import TrainingData
+from trainables.inference import BATCH_WINDOWS
 from trainables.memory import MemoryGuard, keep_freed_memory
 from trainables.network import Network, autocast, best_device
 from trainables.placement import CONTEXT_BYTES, Windows, place
 from trainables.stopwatch import Stopwatch
 from trainables.tasks import Task, find_task
-
-EVALUATION_BATCH = {"cpu": 64, "cuda": 512}
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def fit(
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2), device)
     stopwatch = stopwatch or Stopwatch()
     train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
-    guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(EVALUATION_BATCH[device.type])
+    guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(BATCH_WINDOWS[device.type])
     weights = torch.tensor(task.class_weights(data.rates), dtype=torch.float32, device=device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True

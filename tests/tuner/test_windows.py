@@ -19,7 +19,8 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
 from trainables.data import SplitData
 from trainables.evaluation import evaluate
-from trainables.loop import EVALUATION_BATCH, train
+from trainables.inference import BATCH_WINDOWS
+from trainables.loop import train
 from trainables.placement import place
 from tuner.cli import main
 from tuner.leaderboard import leaderboard
@@ -86,7 +87,7 @@ def test_segments_do_not_hang_on_the_batch_they_stand_in(prepared, checkpoint, m
     trained = Checkpoint.load(checkpoint)
     scores = []
     for size in (1, 2, 64):
-        monkeypatch.setitem(EVALUATION_BATCH, "cpu", size)
+        monkeypatch.setitem(BATCH_WINDOWS, "cpu", size)
         scores.append(evaluate(trained, "mdb", prepared, protocol="segments", device="cpu"))
     assert scores[0] == scores[1] == scores[2]
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from data_prep.manifest import MANIFEST, WINDOW_FRAMES, Manifest, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, frames_at, union_moments
-from trainables.metrics import SILENT_FRAMES
+
+SILENT_FRAMES = 10  # around each track where tracks are joined: no peak and no hit reaches over them
 
 
 class Spans(NamedTuple):

@@ -32,6 +32,11 @@ def schema(bands: int, classes: int) -> pa.Schema:
     return pa.schema([("bands", pa.list_(pa.float16(), bands)), ("targets", pa.list_(pa.uint8(), classes))])
 
 
+def bytes_a_frame(bands: int, classes: int) -> int:
+    """What a frame takes: its bands in float16 and its targets in uint8."""
+    return 2 * bands + classes
+
+
 def padded(size_bytes: Any) -> Any:
     """``size_bytes`` (a number or an array) as it is rounded up in the file."""
     return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES

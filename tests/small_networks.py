@@ -19,4 +19,4 @@ SMALL = {
 def network_of(data: TrainingData, name: str) -> Network:
     """The same weights at every call."""
     torch.manual_seed(0)
-    return Network(TASK, name, SMALL[name], bands=84, classes=5, mean=data.mean, deviation=data.deviation)
+    return Network.fitting(data, TASK, name, SMALL[name])

@@ -2,7 +2,7 @@
 
 B batch, T frames, F bands. Every count is a polynomial of at most the second degree in T, for a frame costs the same
 wherever it stands, and only attention looks at pairs of frames. Three short lengths therefore decide the count of a
-window, which for a recurrent layer, unrolled frame by frame where there is no fused kernel, is 100 times as quick.
+window: nine frames instead of 400, for a recurrent layer is unrolled where there is no fused kernel.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,8 @@ from data_prep.manifest import WINDOW_FRAMES
 from trainables.network import Network
 from trainables.tasks import find_task
 
-LENGTHS = (
-    2,
-    3,
-    4,
-)  # frames: one apart, so their differences are the polynomial's; a recurrent layer of one has no steps
+# Frames: one apart, so their differences are the polynomial's; a recurrent layer of one has no steps.
+LENGTHS = (2, 3, 4)
 COUNTED_WINDOWS = 2  # one window alone is laid out differently: some copies that a batch needs are views then
 FLOAT_BYTES, BF16_BYTES = 4, 2
 ADAMW_MOMENTS = 2
@@ -49,19 +46,9 @@ class Cost:
         return FLOAT_BYTES * self.parameters
 
     @property
-    def gradient_bytes(self) -> int:
-        """Bytes of their gradients in fp32."""
-        return FLOAT_BYTES * self.parameters
-
-    @property
-    def optimiser_bytes(self) -> int:
-        """Bytes of AdamW's two moments in fp32."""
-        return ADAMW_MOMENTS * FLOAT_BYTES * self.parameters
-
-    @property
     def training_bytes(self) -> int:
         """Bytes of parameters, gradients, optimiser and what a step over ``windows`` windows keeps for its backward."""
-        return self.parameter_bytes + self.gradient_bytes + self.optimiser_bytes + self.windows * self.saved_bytes
+        return (2 + ADAMW_MOMENTS) * self.parameter_bytes + self.windows * self.saved_bytes
 
 
 def cost_of(

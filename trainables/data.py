@@ -18,8 +18,7 @@ from torch import Tensor
 from data_prep.manifest import MANIFEST, WINDOW_FRAMES, Manifest, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, frames_at, union_moments
-
-SILENT_FRAMES = 10  # around each track where tracks are joined: no peak and no hit reaches over them
+from trainables.metrics import SILENT_FRAMES
 
 
 class Spans(NamedTuple):

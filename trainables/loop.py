@@ -201,10 +201,7 @@ def train(
     where = torch.device(device) if device else best_device()
     torch.manual_seed(config.settings.seed)
     data = TrainingData.open(config.corpora, shards, task.targets)
-    network = Network(
-        task, config.architecture, config.hyperparameters,
-        bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
-    ).to(where)  # fmt: skip
+    network = Network.fitting(data, task, config.architecture, config.hyperparameters).to(where)
     stopwatch = Stopwatch(where if profile else None)
     for epoch in fit(network, task, data, config.settings, share=share, stopwatch=stopwatch):
         yield Epoch(

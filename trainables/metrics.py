@@ -15,6 +15,7 @@ from data_prep.rates import FRAMES_PER_S
 from trainables.peaks import OnsetFrames, true_places
 
 TOLERANCE_FRAMES = 5
+SILENT_FRAMES = 2 * TOLERANCE_FRAMES  # around each track where tracks are joined: no peak or hit reaches over them
 TOLERANCE_MS = TOLERANCE_FRAMES * 1000 // FRAMES_PER_S
 
 
@@ -74,9 +75,9 @@ def _paired(first: Tensor, beyond: Tensor) -> Tensor:
     return paired
 
 
-def join_tracks(tracks: list[Tensor], gap_frames: int = 2 * TOLERANCE_FRAMES) -> Tensor:
-    """(T_i, K) of several tracks on one time line (1, sum of T_i and gaps, K), with empty frames before each."""
-    gap = tracks[0].new_zeros(gap_frames, tracks[0].shape[1])
+def join_tracks(tracks: list[Tensor]) -> Tensor:
+    """(T_i, K) of several tracks on one time line (1, sum of T_i and gaps, K), SILENT_FRAMES around each."""
+    gap = tracks[0].new_zeros(SILENT_FRAMES, tracks[0].shape[1])
     return torch.cat([piece for track in tracks for piece in (gap, track)] + [gap]).unsqueeze(0)
 
 

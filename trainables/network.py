@@ -1,12 +1,15 @@
 """The whole network: standardised bands through a model to a task's logits. B batch, T frames, F bands, K classes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from trainables.models import build_model
 from trainables.tasks import Task
+
+if TYPE_CHECKING:
+    from trainables.data import TrainingData
 
 
 class Network(nn.Module):
@@ -21,6 +24,14 @@ class Network(nn.Module):
         self.head = task.head(self.model.features, classes)  # type: ignore[arg-type]
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
+
+    @classmethod
+    def fitting(cls, data: "TrainingData", task: Task, architecture: str, hyperparameters: dict[str, Any]) -> Self:
+        """A network for the bands and classes of ``data``, standardising by the moments of its training split."""
+        return cls(
+            task, architecture, hyperparameters,
+            bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
+        )  # fmt: skip
 
     def forward(self, bands: Tensor) -> Tensor:
         """(B, T, F) float16 or float32 -> (B, T, K)."""

@@ -4,6 +4,7 @@ On a processor windows are read from the mapped shards. On a GPU all frames of a
 and windows are gathered there; windows of a larger corpus stream through pinned memory ahead of the step.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from data_prep.manifest import WINDOW_FRAMES
+from data_prep.shards import bytes_a_frame
 from trainables.data import Spans, SplitData
 
 CONTEXT_BYTES = 2**30  # what a process with CUDA, cuDNN and cuBLAS holds of a GPU before its first tensor
@@ -25,7 +27,7 @@ AHEAD = 2  # batches on their way to the GPU while a step is computed
 Batches = Iterator[tuple[Tensor, ...]]  # bands (B, T, F) float16, targets (B, T, K) uint8 halves
 
 
-class Windows:
+class Windows(ABC):
     """The windows of a split, read batch by batch onto a device; how, is a subclass's matter."""
 
     kind = ""
@@ -44,8 +46,9 @@ class Windows:
         """Every window once, track after track; the last one of a track is padded with silence."""
         return self._batches(self.split.in_order, batch_size)
 
+    @abstractmethod
     def _batches(self, spans: Spans, batch_size: int) -> Batches:
-        raise NotImplementedError
+        """The windows at these places, so many at a time."""
 
 
 class MappedWindows(Windows):
@@ -209,4 +212,4 @@ def _on_gpu(split: SplitData, device: torch.device, share: float) -> Windows:
 
 def frame_bytes(split: SplitData) -> int:
     """Bytes of all its frames."""
-    return int(split.frames.sum()) * (2 * split.bands + split.classes)
+    return int(split.frames.sum()) * bytes_a_frame(split.bands, split.classes)

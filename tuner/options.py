@@ -96,6 +96,7 @@ def check(options: SweepOptions) -> Plan:
     check_known("scheduler", options.scheduler, sorted(SCHEDULERS))
     if not options.corpora or len(set(options.corpora)) < len(options.corpora):
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
+    from data_prep.shards import bytes_a_frame
     from trainables.data import check_fit
     from trainables.tasks import find_task
 
@@ -113,7 +114,7 @@ def check(options: SweepOptions) -> Plan:
     manifests = [corpus.manifest for corpus in opened.values()]
     bands, classes = manifests[0].bands, len(manifests[0].classes)
     frames = sum(of.splits[split].frames for of in manifests for split in ("train", "validation"))
-    return Plan(name, storage, space, checksums, tested, bands, classes, frames * (2 * bands + classes))
+    return Plan(name, storage, space, checksums, tested, bands, classes, frames * bytes_a_frame(bands, classes))
 
 
 def refuse_unknown(corpus: str, shards: Path) -> None:

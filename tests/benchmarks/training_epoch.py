@@ -43,10 +43,7 @@ SAME_FUNCTION = 1e-3  # of logits; both sum in another order
 def network_of(data: TrainingData, architecture: str, hyperparameters: dict[str, Any]) -> Network:
     """A network with the same initial weights at every call."""
     torch.manual_seed(0)
-    return Network(
-        TASK, architecture, hyperparameters,
-        bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
-    )  # fmt: skip
+    return Network.fitting(data, TASK, architecture, hyperparameters)
 
 
 def plain_epoch(corpus: Corpus) -> dict[str, float]:

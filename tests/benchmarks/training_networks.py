@@ -167,10 +167,7 @@ def timed(case: Case, data: TrainingData, corpus: Corpus, machine: Machine, plan
     """Train a case for some epochs after one that warms up; medians of those."""
     device = machine.device
     torch.manual_seed(0)
-    network = Network(
-        TASK, case.architecture, case.hyperparameters,
-        bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
-    ).to(device)  # fmt: skip
+    network = Network.fitting(data, TASK, case.architecture, case.hyperparameters).to(device)
     cost = cost_of(
         case.architecture, case.hyperparameters, bands=data.bands, classes=len(data.classes), windows=plan.batch
     )

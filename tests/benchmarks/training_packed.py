@@ -123,10 +123,7 @@ def _train(
     torch.manual_seed(0)
     data = training_data(corpus)
     task = find_task("drum_onsets")
-    network = Network(
-        task, ARCHITECTURE, HYPERPARAMETERS,
-        bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
-    ).to(device)  # fmt: skip
+    network = Network.fitting(data, task, ARCHITECTURE, HYPERPARAMETERS).to(device)
     with HostMemory() as memory:
         going = fit(network, task, data, settings, share=share)
         next(going)

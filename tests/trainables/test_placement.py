@@ -16,7 +16,8 @@ from data_prep.manifest import WINDOW_FRAMES, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, ShardWriter
 from trainables import placement
-from trainables.data import SILENT_FRAMES, Spans, SplitData, TrainingData
+from trainables.data import Spans, SplitData, TrainingData
+from trainables.metrics import SILENT_FRAMES
 from trainables.placement import MappedWindows, ResidentWindows, StreamedWindows, frame_bytes, place
 
 CPU = torch.device("cpu")

@@ -29,6 +29,7 @@ from data_prep.refused import Refused
 from data_prep.storage import TEMPORARY, Storage, check_name, is_name, temporary_name
 
 OPTIONS = ("region", "endpoint_override", "scheme")  # that a URI may have after its ?
+ONE_REQUEST_BYTES = 5_000_000  # so much pyarrow keeps before it sends parts
 BLOCK_BYTES = 64 * 2**20
 AT_ONCE = 4  # files
 STALE_CLAIM_S = 30.0
@@ -41,7 +42,7 @@ class ObjectStore(Storage):
     def __init__(self, scheme: str, parts: tuple[str, ...], query: str) -> None:
         self._scheme, self._parts, self._query = scheme, parts, query  # parts: the bucket, then the folders
         self.location = f"{scheme}://{quote('/'.join(parts), safe='/+=:,@~!()')}{'?' * bool(query)}{query}"
-        self._opened: fs.FileSystem | None = None
+        self._opened: dict[str, fs.FileSystem] = {}
 
     @classmethod
     def of_uri(cls, uri: str) -> "ObjectStore":
@@ -68,18 +69,21 @@ class ObjectStore(Storage):
 
     def __getstate__(self) -> dict[str, Any]:
         """Whoever gets it opens the store itself, with the secrets of its own environment."""
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_opened": {}}
 
     @property
     def _store(self) -> fs.FileSystem:
-        if self._opened is None:
-            # allow_delayed_open: what is small is one request, and not three
-            options = [self._query] * bool(self._query) + ["allow_delayed_open=true"] * (self._scheme == "s3")
+        return self._open()
+
+    def _open(self, option: str = "") -> fs.FileSystem:
+        """The store, opened once; ``option``: one more than the URI has, as KEY=VALUE."""
+        if option not in self._opened:
+            options = "&".join(filter(None, (self._query, option)))
             try:
-                self._opened, _ = fs.FileSystem.from_uri(f"{self._scheme}://{self._parts[0]}?{'&'.join(options)}")
+                self._opened[option], _ = fs.FileSystem.from_uri(f"{self._scheme}://{self._parts[0]}?{options}")
             except pa.ArrowInvalid as error:
                 raise Refused(f"{self.location} cannot be opened ({error}); correct the URI") from error
-        return self._opened
+        return self._opened[option]
 
     def _key(self, name: str = "") -> str:
         return "/".join((*self._parts, check_name(name)) if name else self._parts)
@@ -89,7 +93,7 @@ class ObjectStore(Storage):
             return file.read()
 
     def write(self, name: str, content: bytes) -> None:
-        self._in_thread(_send_whole, self._key(check_name(name)), content)
+        self._send(self._key(check_name(name)), content)
 
     def create(self, name: str, content: bytes) -> bool:
         """Among those that create it at once, one finds its claim alone.
@@ -103,7 +107,7 @@ class ObjectStore(Storage):
                 return False
             claim = temporary_name(name)
             claim_key = f"{self._key()}/{claim}"
-            self._in_thread(_send_whole, claim_key, b"")
+            self._send(claim_key, b"")
             try:
                 if self._alone(name, claim):
                     if self.exists(name):
@@ -124,10 +128,20 @@ class ObjectStore(Storage):
         others = [info.mtime for info in claims if info.base_name != claim]
         return bool(own) and not any((own[0] - of).total_seconds() < STALE_CLAIM_S for of in others)
 
-    def _in_thread(self, send: Callable[..., None], key: str, content: Any) -> None:
-        store = self._store
+    def _send(self, key: str, content: bytes | Path) -> None:
+        """Make an object of bytes or of a file, in a thread."""
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(send, store, key, content).result()
+            pool.submit(self._send_here, key, content).result()
+
+    def _send_here(self, key: str, content: bytes | Path) -> None:
+        """Make an object, in a thread that no signal interrupts; a file is mapped, so that reading cannot fail."""
+        if isinstance(content, Path):
+            content = pa.memory_map(str(content)).read_buffer() if content.stat().st_size else b""
+        # pyarrow hangs for ever where the first request of a delayed upload in parts fails.
+        small = self._scheme == "s3" and len(content) < ONE_REQUEST_BYTES
+        stream = self._open("allow_delayed_open=true" if small else "").open_output_stream(key)
+        stream.write(content)
+        stream.close()
 
     def exists(self, name: str) -> bool:
         return self._store.get_file_info(self._key(check_name(name))).type != fs.FileType.NotFound
@@ -148,7 +162,7 @@ class ObjectStore(Storage):
 
     def put(self, name: str, source: Path, last: str = "") -> None:
         if not source.is_dir():
-            self._in_thread(_send_file, self._key(check_name(name)), source)
+            self._send(self._key(check_name(name)), source)
             return
         folder = self / name
         paths = {path.relative_to(source).as_posix(): path for path in source.rglob("*") if path.is_file()}
@@ -159,7 +173,7 @@ class ObjectStore(Storage):
             folder.remove(last)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             sending = [
-                pool.submit(_send_file, self._store, f"{folder._key()}/{relative}", path)
+                pool.submit(self._send_here, f"{folder._key()}/{relative}", path)
                 for relative, path in paths.items()
                 if relative != last
             ]
@@ -216,15 +230,3 @@ class ObjectStore(Storage):
                 told(len(block))
             if file.tell() != source.size():
                 raise OSError(f"{key} ended after {file.tell():,} of {source.size():,} bytes")
-
-
-def _send_whole(store: fs.FileSystem, key: str, content: Any) -> None:
-    """Make an object of bytes or a buffer; called by a thread other than the first."""
-    stream = store.open_output_stream(key)
-    stream.write(content)
-    stream.close()
-
-
-def _send_file(store: fs.FileSystem, key: str, path: Path) -> None:
-    """Make an object of a file, which is mapped: reading it cannot fail half-way."""
-    _send_whole(store, key, pa.memory_map(str(path)).read_buffer() if path.stat().st_size else b"")

@@ -7,7 +7,7 @@ after the validation a few times, however many the tracks, for lengths of lists 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,33 @@ from trainables.inference import BATCH_WINDOWS
 from trainables.memory import MemoryGuard, keep_freed_memory
 from trainables.network import Network, autocast, best_device
 from trainables.placement import CONTEXT_BYTES, Windows, place
+from trainables.state import TrainingState
 from trainables.stopwatch import Stopwatch
 from trainables.tasks import Task, find_task
+from trainables.training import Snapshot, Training
 
 
 @dataclass(frozen=True)
 class FitEpoch:
-    """What ``fit`` yields: the epoch's number from 1, flat metrics, and whether it is the best so far."""
+    """What ``fit`` yields: the epoch's number from 1, flat metrics, and whether it is the best so far.
+
+    ``weights`` and ``state`` are copies in the host's memory, to be asked for before the training goes on or is closed.
+    """
 
     number: int
     metrics: dict[str, float]
     is_best: bool
+    snapshot: Snapshot = field(repr=False)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The network's parameters and buffers right after this epoch."""
+        return self.snapshot.weights
+
+    @property
+    def state(self) -> TrainingState:
+        """What ``resume`` takes to go on from here; its weights are ``weights``, not copied again."""
+        return self.snapshot.state
 
 
 @dataclass(frozen=True)
@@ -44,13 +60,14 @@ class Epoch(FitEpoch):
 
 def fit(
     network: Network, task: Task, data: TrainingData, settings: Settings,
-    *, share: float = 1.0, stopwatch: Stopwatch | None = None,
+    *, share: float = 1.0, stopwatch: Stopwatch | None = None, resume: TrainingState | None = None,
 ) -> Iterator[FitEpoch]:  # fmt: skip
     """Train ``network`` where it is and yield after every epoch; ends at ``max_epochs`` or when the loss stands still.
 
     ``share``: the part of a GPU's memory that is this training's. With a ``stopwatch``, metrics have each stage's
-    seconds. Raises FloatingPointError at the first epoch whose training or validation loss is not finite, and
-    OutOfMemory where not even one window at a time fits.
+    seconds. ``resume``: an epoch's state, to go on behind it as the training it was taken from would have; Refused
+    where it is of another network. Raises FloatingPointError at the first epoch whose training or validation loss is
+    not finite, and OutOfMemory where not even one window at a time fits.
     """
     device = next(network.parameters()).device
     torch.backends.cudnn.benchmark = device.type == "cuda"  # windows are all of one length: the choice pays
@@ -61,7 +78,7 @@ def fit(
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2), device)
     stopwatch = stopwatch or Stopwatch()
     train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
-    guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(BATCH_WINDOWS[device.type])
+    guards = guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(BATCH_WINDOWS[device.type])
     weights = torch.tensor(task.class_weights(data.rates), dtype=torch.float32, device=device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -70,9 +87,10 @@ def fit(
         optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience_epochs
     )
     generator = np.random.default_rng(settings.seed)
-    best: float | None = None
-    lowest_loss, lowest_epoch = math.inf, 0
-    for number in range(1, settings.max_epochs + 1):
+    training = Training(network, optimiser, schedule, generator, guards)
+    if resume is not None:
+        training.restore(resume)
+    while not training.has_ended(settings):
         began = time.perf_counter()
         learning_rate = optimiser.param_groups[0]["lr"]
         train_loss = train_epoch(
@@ -85,31 +103,25 @@ def fit(
         for name, value in (("training", train_loss), ("validation", metrics["validation_loss"])):
             if not math.isfinite(value):
                 raise FloatingPointError(
-                    f"the {name} loss became {value} in epoch {number} at learning rate {learning_rate:g}"
+                    f"the {name} loss became {value} in epoch {training.epoch + 1} at learning rate {learning_rate:g}"
                 )
-        schedule.step(metrics["validation_loss"])
-        value = metrics[f"validation_{task.metric}"]
-        if is_best := task.better(value, best):
-            best = value
-        yield FitEpoch(
-            number,
-            {
-                "train_loss": train_loss,
-                **metrics,
-                "learning_rate": learning_rate,
-                "seconds": time.perf_counter() - began,
-                "windows_per_s": len(data.train) / (trained - began),
-                "validation_windows_per_s": len(data.validation) / (validated - trained),
-                "micro_batch": float(guard.at_once),
-                "validation_micro_batch": float(evaluation_guard.at_once),
-                **{f"{stage}_s": seconds for stage, seconds in stopwatch.lap().items()},
-            },
-            is_best,
-        )
-        if metrics["validation_loss"] < lowest_loss:
-            lowest_loss, lowest_epoch = metrics["validation_loss"], number
-        if number - lowest_epoch >= settings.stop_patience_epochs:
-            return
+        is_best = training.advance(metrics["validation_loss"], metrics[f"validation_{task.metric}"], task)
+        told = {
+            "train_loss": train_loss,
+            **metrics,
+            "learning_rate": learning_rate,
+            "seconds": time.perf_counter() - began,
+            "windows_per_s": len(data.train) / (trained - began),
+            "validation_windows_per_s": len(data.validation) / (validated - trained),
+            "micro_batch": float(guard.at_once),
+            "validation_micro_batch": float(evaluation_guard.at_once),
+            **{f"{stage}_s": seconds for stage, seconds in stopwatch.lap().items()},
+        }
+        snapshot = Snapshot(training)
+        try:
+            yield FitEpoch(training.epoch, told, is_best, snapshot)
+        finally:
+            snapshot.close()
 
 
 def train_epoch(
@@ -190,12 +202,14 @@ def joined(
 
 
 def train(
-    config: TrainingConfig, shards: Path, *, device: str | None = None, share: float = 1.0, profile: bool = False
-) -> Iterator[Epoch]:
+    config: TrainingConfig, shards: Path,
+    *, device: str | None = None, share: float = 1.0, profile: bool = False, resume: TrainingState | None = None,
+) -> Iterator[Epoch]:  # fmt: skip
     """Train what ``config`` says on prepared corpora under ``shards``; yields an Epoch with its checkpoint.
 
     ``share``: the part of a GPU's memory that is this training's. With ``profile``, metrics have each stage's seconds.
-    The checkpoint's weights are copies. Everything that can be refused is refused (Refused) before the first step.
+    ``resume``: the state of an epoch of this configuration, to go on behind it. The checkpoint's weights are copies.
+    Everything that can be refused is refused (Refused) before the first step.
     """
     task = find_task(config.task)
     where = torch.device(device) if device else best_device()
@@ -203,18 +217,14 @@ def train(
     data = TrainingData.open(config.corpora, shards, task.targets)
     network = Network.fitting(data, task, config.architecture, config.hyperparameters).to(where)
     stopwatch = Stopwatch(where if profile else None)
-    for epoch in fit(network, task, data, config.settings, share=share, stopwatch=stopwatch):
-        yield Epoch(
-            epoch.number,
-            epoch.metrics,
-            epoch.is_best,
-            Checkpoint(
-                config=config,
-                classes=data.classes,
-                features=data.features,
-                bands=data.bands,
-                weights={name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()},
-                epoch=epoch.number,
-                metrics=epoch.metrics,
-            ),
+    for epoch in fit(network, task, data, config.settings, share=share, stopwatch=stopwatch, resume=resume):
+        checkpoint = Checkpoint(
+            config=config,
+            classes=data.classes,
+            features=data.features,
+            bands=data.bands,
+            weights=epoch.weights,
+            epoch=epoch.number,
+            metrics=epoch.metrics,
         )
+        yield Epoch(epoch.number, epoch.metrics, epoch.is_best, epoch.snapshot, checkpoint)

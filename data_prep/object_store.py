@@ -181,12 +181,12 @@ class ObjectStore(Storage):
                 sent.result()
         if last:
             folder.put(last, source / last)
-        for stray in set(folder._below()) - set(paths):
+        for stray in set(folder.sizes()) - set(paths):
             self._store.delete_file(f"{folder._key()}/{stray}")
 
     @contextmanager
     def local(self) -> Iterator[Path]:
-        sizes = self._below()
+        sizes = self.sizes()
         if not sizes:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.location)
         with tempfile.TemporaryDirectory(prefix="mirtune-") as folder:
@@ -204,7 +204,7 @@ class ObjectStore(Storage):
         info = self._store.get_file_info(self._key(check_name(name)))
         if info.type == fs.FileType.NotFound:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.location}/{name}")
-        return info.size if info.type == fs.FileType.File else sum((self / name)._below().values())
+        return info.size if info.type == fs.FileType.File else sum((self / name).sizes().values())
 
     def sweep_away(self, older_than_s: float) -> None:
         now = datetime.now(UTC)
@@ -213,7 +213,7 @@ class ObjectStore(Storage):
                 with suppress(FileNotFoundError):
                     self._store.delete_file(info.path)
 
-    def _below(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Every object of this folder and those in it, by its name from here on: its size in bytes."""
         found = self._store.get_file_info(fs.FileSelector(self._key(), allow_not_found=True, recursive=True))
         first = len(self._key()) + 1

@@ -146,6 +146,18 @@ print(json.dumps([[epoch.number, epoch.is_best, *(epoch.metrics[name] for name i
     assert [tuple(of) for of in json.loads(done.stdout)] == [told(epoch) for epoch in going]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_s_generator_goes_along(shards):
+    config = config_of("vit")
+    whole = all_of(train(config, shards, device="cuda"))
+    state = through_bytes(whole[CUT - 1])
+    torch.cuda.manual_seed(123_456)
+    (first, *_) = all_of(train(config, shards, device="cuda", resume=state))
+    assert first.metrics["train_loss"] == pytest.approx(whole[CUT].metrics["train_loss"], rel=1e-4)
+    assert torch.equal(first.state.tensors["generator.cuda"], whole[CUT].state.tensors["generator.cuda"])
+    assert next(train(config, shards, device="cpu", resume=state)).number == CUT + 1
+
+
 def test_a_training_that_had_ended_yields_nothing_more(shards, fallen):
     assert fallen[-1].number < 40
     stood_still = config_of("vit", max_epochs=40, **PLATEAU)

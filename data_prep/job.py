@@ -19,7 +19,7 @@ import numpy as np
 from data_prep.classes import VOCABULARIES
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions, Track
 from data_prep.files import alone, checksum, disk_space
-from data_prep.manifest import MANIFEST, SPLITS, Manifest, Moments, SplitSummary
+from data_prep.manifest import MANIFEST, MOST_TRACKS, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
 from data_prep.options import check_options, command, heeded_options, prepared_name, with_whole_paths
 from data_prep.parts import CONDITION, TABLES, Part, merge_tables, plan_parts, tracks_of
@@ -32,7 +32,6 @@ from data_prep.workers import run_on_workers
 Progress = Callable[[int, int, str], None]  # tracks done, tracks in all, what was just done
 
 PACKAGES = ("mirtune", "numpy", "scipy", "soundfile", "opencv-python-headless", "pyarrow", "mido", "partitura")
-MOST_TRACKS = 500_000  # ADTOF-YT's windows are 181,966
 
 
 def plan(
@@ -79,6 +78,8 @@ def prepare(
     if source is not None and source.is_relative_to(folder):
         raise Refused(f"--source {source} lies in {folder}, which is to be written; give another --shards or --name")
     check_name(described, folder)
+    if (folder / "parts").is_symlink():  # what no longer belongs is removed there
+        raise Refused(f"{folder / 'parts'} is a link; expected a folder that only mirtune writes in: remove the link")
     with disk_space(folder):
         (folder / "parts").mkdir(parents=True, exist_ok=True)
     with disk_space(folder), alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
@@ -89,12 +90,13 @@ def _prepare(
     described: CorpusSource, source: Path | None, options: PrepOptions, parts: list[Part], progress: Progress | None
 ) -> Manifest:
     """Prepare the parts that are not there yet, and finish."""
+    remove_half_written(parts[0].folder)  # before anything is written: the disk may be full of it
     records = {part.name: record for part in parts if (record := part.finished())}
     done = sum(len(part.tracks) for part in parts if part.name in records)
     total = sum(len(part.tracks) for part in parts)
     report = progress or (lambda *_: None)
     report(done, total, f"{len(records)} of {len(parts)} shards are there already" if records else "")
-    if done < total:
+    if done < total or strays(parts):
         (parts[0].folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
     todo = [part for part in parts if part.name not in records]
     for part, record in run_on_workers(Part.prepare, todo, options.workers, lambda part: name_of(part.tracks)):
@@ -170,7 +172,9 @@ def finish(
     counts = {of: reduce(Counter.__add__, (Counter(record[of]) for record in records)) for of in ("notes", "unknown")}
     labels = sum(record["labels"] for record in records)
     check_labels(f"corpus {name!r}", labels, counts["unknown"], options.unknown_labels)
-    remove_strays(parts)
+    remove_half_written(folder)
+    for path in [*strays(parts), *(folder / "parts").glob(".*.begun")]:
+        path.unlink(missing_ok=True)
     for of in TABLES:
         merge_tables(parts, of, folder / f"{of}.parquet")
     counts["notes"].update(missing_tracks(described, (track for part in parts for track in part.tracks)))
@@ -226,11 +230,14 @@ def audio_in_several_splits(parts: list[Part]) -> int:
     return sum(len(splits) > 1 for splits in splits_of.values())
 
 
-def remove_strays(parts: list[Part]) -> None:
-    """Remove what a killed worker left half-written, and shards that no longer belong."""
-    folder, names = parts[0].folder, {part.name for part in parts}
+def remove_half_written(folder: Path) -> None:
+    """Remove what killed processes left half-written; those that still run may remove it, too."""
     for half_written in [*folder.glob(".*.part"), *(folder / "parts").glob(".*.part")]:
-        half_written.unlink()
-    for path in [*folder.glob("shard-*.arrow"), *(folder / "parts").glob("shard-*")]:
-        if path.name.split(".")[0] not in names:
-            path.unlink()
+        half_written.unlink(missing_ok=True)
+
+
+def strays(parts: list[Part]) -> list[Path]:
+    """Shards that no longer belong, and what is known of them."""
+    folder, names = parts[0].folder, {part.name for part in parts}
+    found = [*folder.glob("shard-*.arrow"), *(folder / "parts").glob("shard-*")]
+    return [path for path in found if path.name.split(".")[0] not in names]

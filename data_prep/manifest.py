@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import re
+import shlex
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -18,6 +20,9 @@ MANIFEST = "manifest.json"
 FORMAT = 3  # of manifest and tables
 BLOCK_VALUES = 1 << 16
 MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at length
+MOST_TRACKS = 500_000  # ADTOF-YT's windows are 181,966
+MOST_BANDS, MOST_CLASSES, MOST_COUNTED = 1 << 16, 1 << 10, 1 << 42  # no product or sum of them overflows
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a prepared corpus: it names files
 WINDOW_FRAMES = 4 * FRAMES_PER_S  # what a model sees in training
 
 
@@ -68,6 +73,14 @@ class SplitSummary:
     seconds: float
     moments: Moments
     onsets: dict[str, int]
+
+    def check(self, name: str, classes: tuple[str, ...]) -> None:
+        """Raises ValueError where the numbers of the split of that name cannot be, or do not fit the classes."""
+        if set(self.onsets) != set(classes):
+            raise ValueError(f"the {name} split has onsets of {', '.join(sorted(self.onsets))[:100]}")
+        numbers = (self.tracks, self.frames, self.windows, self.seconds, self.moments.count, *self.onsets.values())
+        if min(numbers) < 0 or max(numbers) > MOST_COUNTED or (self.tracks > 0) != (self.seconds > 0):
+            raise ValueError(f"the {name} split has {self.tracks} tracks of {self.seconds:g} s")
 
 
 @dataclass(frozen=True)
@@ -146,15 +159,27 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Raises ValueError where the splits do not fit the classes."""
+        """Raises ValueError where a value cannot be: whoever made the folder may be a stranger.
+
+        The corpus's name becomes part of file names, titles and classes are printed, the command is one that people
+        are told to type, and arrays are as large as the counts say.
+        """
+        if not NAME.fullmatch(self.corpus):
+            raise ValueError(f"its corpus is named {self.corpus[:100]!r}")
+        if not 0 < self.bands <= MOST_BANDS or not 0 < len(self.classes) <= MOST_CLASSES:
+            raise ValueError(f"it has {self.bands} bands and {len(self.classes)} classes")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("it has a class twice")
+        if unprintable := [text for text in (self.title, self.licence, *self.classes) if not text.isprintable()]:
+            raise ValueError(f"it has {unprintable[0][:100]!r}, which cannot be printed")
+        if not self.command.startswith("mirtune prep") or shlex.join(shlex.split(self.command)) != self.command:
+            raise ValueError(f"its command is {self.command[:100]!r}")
         if set(self.splits) != set(SPLITS):
             raise ValueError(f"its splits are {', '.join(sorted(self.splits))[:100]}")
         for name, split in self.splits.items():
-            if set(split.onsets) != set(self.classes):
-                raise ValueError(f"the {name} split has onsets of {', '.join(sorted(split.onsets))[:100]}")
-            numbers = (split.tracks, split.frames, split.windows, split.seconds, *split.onsets.values())
-            if min(numbers) < 0 or (split.tracks > 0) != (split.seconds > 0):
-                raise ValueError(f"the {name} split has {split.tracks} tracks of {split.seconds:g} s")
+            split.check(name, self.classes)
+        if (tracks := sum(split.tracks for split in self.splits.values())) > MOST_TRACKS:
+            raise ValueError(f"it counts {tracks} tracks, more than {MOST_TRACKS:,}")
 
 
 def _fitted(value: Any, kind: Any, name: str) -> Any:
@@ -170,7 +195,7 @@ def _fitted(value: Any, kind: Any, name: str) -> Any:
         return value
     if whole is tuple and isinstance(value, list):
         return tuple(_fitted(item, parts[0], name) for item in value)
-    if whole is float and type(value) is int:
+    if whole is float and type(value) is int and abs(value) <= MOST_COUNTED:
         return float(value)
     if type(value) is not whole or (whole is float and not math.isfinite(value)):
         raise ValueError(f"{name} is {str(value)[:40]!r} where {whole.__name__} was expected")

@@ -24,40 +24,24 @@ from pyarrow import parquet
 from data_prep.bounded import read_bounded
 from data_prep.corpora import Track
 from data_prep.corpora.track import UnknownLabels
+from data_prep.decoding import crashing
 from data_prep.files import checksum, disk_space, is_disk_full, write_atomically, write_json
 from data_prep.framing import FramedTrack, frame_track
 from data_prep.manifest import SPLITS, Moments
-from data_prep.refused import reason_of
-from data_prep.shards import ShardWriter
+from data_prep.refused import Refused, reason_of
+from data_prep.shards import TRACKS_SCHEMA, ShardWriter
 from data_prep.spectrogram import BANDS
 
 # Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 CONDITION = "clean"
-BESIDE = (
-    "check",
-    "clicks",
-    "colours",
-    "job",
-    "options",
-    "pictures",
-    "show",
-    "workers",
-)  # modules: no shard hangs on them
+BESIDE = {  # modules that no shard hangs on
+    *("check", "clicks", "colours", "job", "options", "pictures", "show"),
+    *("folder", "local_ray", "object_store", "remote_corpora", "remote_prep", "storage", "transfer", "workers"),
+}
 MAX_RECORD_BYTES = 256 * 2**20  # every track refused at length
 TABLES = {
-    "tracks": pa.schema(
-        [
-            *((name, pa.string()) for name in ("id", "split", "performance")),
-            *((name, pa.int64()) for name in ("frames", "windows")),
-            ("seconds", pa.float64()),
-            *((name, pa.list_(pa.string())) for name in ("sources", "checksums")),
-            ("fingerprint", pa.string()),
-            ("onsets_per_class", pa.list_(pa.int64())),
-            ("shard", pa.string()),
-            ("first_byte", pa.int64()),
-        ]
-    ),
+    "tracks": TRACKS_SCHEMA,
     "onsets": pa.schema(
         [("track", pa.string()), ("time_s", pa.float64()), ("class", pa.int8()), ("velocity", pa.float32())]
     ),
@@ -87,6 +71,11 @@ class Part:
         """What is known of the finished part."""
         return self.folder / "parts" / f"{self.name}.json"
 
+    @property
+    def begun(self) -> Path:
+        """There while the part is prepared: a process that dies leaves it behind."""
+        return self.folder / "parts" / f".{self.name}.begun"
+
     def key(self) -> str:
         """Changes when a track, the size or time of a file it is made from, or the code of the preparation changes."""
         recordings = [track.recording for track in self.tracks]
@@ -110,11 +99,20 @@ class Part:
         return {path.name: checksum(path) for path in paths if path.is_file()}  # a pipe would be waited for
 
     def prepare(self) -> dict[str, Any]:
-        """Prepare the tracks and leave the record; memory holds one track at a time."""
-        with disk_space(self.folder):
-            return self._prepare()
+        """Prepare the tracks and leave the record; memory holds one track at a time.
 
-    def _prepare(self) -> dict[str, Any]:
+        Where a process died over the part before, tracks whose audio crashes its decoder are refused.
+        """
+        with disk_space(self.folder):
+            audio = [path for track in self.tracks for path in track.recording.audio] if self.begun.exists() else []
+            crashes = crashing(audio)
+            self.begun.touch()
+            try:
+                return self._prepare(crashes)
+            finally:
+                self.begun.unlink(missing_ok=True)
+
+    def _prepare(self, crashes: dict[Path, str]) -> dict[str, Any]:
         began = time.perf_counter()
         refused: list[dict[str, str]] = []
         notes, unknown = Counter[str](), Counter[str]()
@@ -125,6 +123,7 @@ class Part:
         with write_atomically(self.shard) as temporary, ShardWriter(temporary, BANDS, len(self.classes)) as writer:
             for track in self.tracks:
                 try:
+                    check_decoder(track, crashes)
                     framed = frame_track(track, len(self.classes))
                 except Exception as reason:  # whatever is wrong with one track, it never stops a corpus
                     if is_disk_full(reason):
@@ -168,6 +167,16 @@ class Part:
         return record
 
 
+def check_decoder(track: Track, crashes: dict[Path, str]) -> None:
+    """Refused where audio of the track is among the files that crash their decoder."""
+    for path in track.recording.audio:
+        if path in crashes:
+            raise Refused(
+                f"{path} crashes its decoder ({crashes[path]}); it is damaged, or not what its suffix says: convert it "
+                "anew or download it again"
+            )
+
+
 def _digest(record: dict[str, Any]) -> str:
     """What tells a damaged record."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
@@ -194,10 +203,11 @@ def stamps_below(path: Path) -> list[tuple[str, int, int]]:
 @cache
 def code_checksum() -> str:
     """Of the code and the tables that shape what is prepared: other code may make other shards."""
+    folder = Path(__file__).parent
     files = [
         path
-        for path in sorted(Path(__file__).parent.rglob("*"))
-        if path.suffix in (".py", ".json") and path.stem not in BESIDE
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".py", ".json") and path.relative_to(folder).with_suffix("").as_posix() not in BESIDE
     ]
     return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
 

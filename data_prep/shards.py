@@ -6,6 +6,7 @@ tracks says at which byte of its shard a track begins, so that opening a corpus 
 for each of them. T frames, F bands, K classes.
 """
 
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +17,27 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from data_prep.files import checksum
-from data_prep.manifest import MANIFEST, Manifest, Moments
+from data_prep.manifest import MANIFEST, MOST_COUNTED, Manifest, Moments
 from data_prep.refused import Refused
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TRACKS = "tracks.parquet"
-COLUMNS = {"id", "split", "performance", "frames", "windows", "seconds", "sources", "checksums", "shard", "first_byte"}
+TRACKS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "split", "performance")),
+        *((name, pa.int64()) for name in ("frames", "windows")),
+        ("seconds", pa.float64()),
+        *((name, pa.list_(pa.string())) for name in ("sources", "checksums")),
+        ("fingerprint", pa.string()),
+        ("onsets_per_class", pa.list_(pa.int64())),
+        ("shard", pa.string()),
+        ("first_byte", pa.int64()),
+    ]
+)
+COLUMNS = set(TRACKS_SCHEMA.names) - {"fingerprint", "onsets_per_class"}  # those that are read
+MOST_TABLE_BYTES = 1 << 31
 ALIGNMENT_BYTES = 8  # of buffers in Arrow IPC
 
 
@@ -63,8 +77,10 @@ class ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
-        self._file.close()
+        try:
+            self._writer.close()
+        finally:  # of a full disk, too: an open file keeps its room there
+            self._file.close()
 
 
 def frames_at(
@@ -74,6 +90,35 @@ def frames_at(
     of_bands = np.frombuffer(content, np.float16, frames * bands, first_byte)
     of_targets = np.frombuffer(content, np.uint8, frames * classes, first_byte + padded(of_bands.nbytes))
     return of_bands.reshape(frames, bands), of_targets.reshape(frames, classes)
+
+
+def _read_tracks(path: Path, manifest: Manifest, again: str) -> pa.Table | None:
+    """The table of tracks, its columns of the types they should have; None where it is another table.
+
+    Raises Refused where it is damaged, or says what cannot be: numbers beyond any array, or more rows than counted.
+    """
+    try:
+        described = parquet.read_metadata(path)
+        size_bytes = sum(described.row_group(number).total_byte_size for number in range(described.num_row_groups))
+        if not set(described.schema.to_arrow_schema().names) >= COLUMNS:
+            return None
+        tracks = sum(split.tracks for split in manifest.splits.values())
+        if described.num_rows != tracks or not 0 <= size_bytes <= MOST_TABLE_BYTES:
+            raise Refused(
+                f"{path} has {described.num_rows:,} rows of {size_bytes:,} bytes for {tracks:,} tracks; {again}"
+            )
+        table = parquet.read_table(path)
+        for name in COLUMNS:
+            column = table[name].cast(TRACKS_SCHEMA.field(name).type)
+            table = table.set_column(table.column_names.index(name), name, column)
+        extremes = [compute.min_max(table[name]).as_py() for name in ("frames", "first_byte")]
+        if any(of["min"] is not None and not -MOST_COUNTED < of["min"] <= of["max"] < MOST_COUNTED for of in extremes):
+            raise Refused(f"{path} has frames or places that no shard can hold; {again}")
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+        if isinstance(error, Refused):
+            raise
+        raise Refused(f"{path} is damaged ({error}); {again}") from error
+    return table
 
 
 class Corpus:
@@ -96,16 +141,13 @@ class Corpus:
         again = manifest.again(folder)
         for name, expected in manifest.files.items():
             path = folder / name
-            if Path(name).name != name or not path.is_file():
+            if Path(name).name != name or not os.path.isfile(path):  # False for names that no file can have
                 raise Refused(f"{path}, which {folder / MANIFEST} lists, is missing; {again}")
             if (verify or name == TRACKS) and checksum(path) != expected:
                 raise Refused(f"{path} is damaged: its checksum is not the one in {folder / MANIFEST}; {again}")
         path = folder / TRACKS
-        try:
-            table = parquet.read_table(path) if TRACKS in manifest.files else None
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise Refused(f"{path} is damaged ({error}); {again}") from error
-        if table is None or not set(table.column_names) >= COLUMNS:
+        table = _read_tracks(path, manifest, again) if TRACKS in manifest.files else None
+        if table is None:
             raise Refused(f"{path} is not the table of tracks of {folder / MANIFEST}; {again}")
         sums = table.group_by("split").aggregate([("split", "count"), ("frames", "sum")]).to_pylist()
         held = {row["split"]: (row["split_count"], row["frames_sum"]) for row in sums}

@@ -1,22 +1,34 @@
-"""What a sweep is asked to do, and what is refused before anything starts."""
+"""What a sweep is asked to do, and what of that it keeps for the day it goes on."""
 
-import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_prep.refused import Refused, check_known
+from data_prep.refused import Refused
+from data_prep.storage import Storage
 from tuner import store
-
-if TYPE_CHECKING:
-    from ray.tune.search.sample import Domain
-
-    from data_prep.shards import Corpus
+from tuner.sweep_folder import SweepFile
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+# What a sweep that goes on takes from how it began, and cannot take otherwise: its results would not go together.
+FIXED: tuple[str, ...] = (
+    "corpora",
+    "architecture",
+    "task",
+    "max_epochs",
+    "batch_size",
+    "seed",
+    "precision",
+    "scheduler",
+)
+FIXED += ("grace_epochs", "points", "narrow")
+KEPT = ("trials", "shards", "cpus_per_trial", "gpus_per_trial", "at_once", "max_failures", "tracking_uri")
 
 
 @dataclass(frozen=True)
@@ -28,14 +40,20 @@ class SweepOptions:
     trials: int = 15
     max_epochs: int = 100
     batch_size: int | None = None
-    shards: Path = Path("shards")
+    shards: str | Path = "shards"  # a folder, or a URI
     seed: int = 0
     scheduler: str = "none"
+    grace_epochs: int = 10  # before which no scheduler stops a trial
+    points: str = ""  # a file with, or a corpus whose best models have, the first trials' hyperparameters
     gpus_per_trial: float | None = None
     cpus_per_trial: int = 1
-    tracking_uri: str = store.DEFAULT_TRACKING_URI
+    at_once: int | None = None  # trials at a time; as many as the cluster holds
+    max_failures: int = 3  # times that a trial goes on after its process or machine is lost
+    time_budget_s: float | None = None
+    tracking_uri: str = field(default_factory=store.default_uri)
     storage: str = "results/sweeps"  # a folder, or a URI that every node can reach
     name: str | None = None
+    resume: bool = False  # go on with the sweep of that name
     task: str = "drum_onsets"
     precision: str = "auto"
     profile: bool = False  # write where the trials' time went
@@ -49,7 +67,8 @@ class SweepOptions:
         words: list[Any] = ["mirtune sweep --corpus", *sorted(self.corpora), "--architecture", self.architecture]
         words += ["--trials", self.trials, "--max-epochs", self.max_epochs, "--seed", self.seed]
         words += ["--batch-size", self.batch_size] if self.batch_size else []
-        for name in ("scheduler", "precision", "cpus_per_trial", "gpus_per_trial"):
+        words += ["--points", shlex.quote(self.points)] if self.points else []
+        for name in ("scheduler", "grace_epochs", "precision", "cpus_per_trial", "gpus_per_trial"):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value != getattr(type(self), name) else []
         words += ["--profile"] if self.profile else []
@@ -57,123 +76,78 @@ class SweepOptions:
             words += ["--narrow", *(f"{key}={','.join(map(str, values))}" for key, values in self.narrow.items())]
         return " ".join(map(str, words))
 
+    @property
+    def beginning(self) -> dict[str, Any]:
+        """What a sweep keeps of them in its folder, for JSON; an address that may hold a secret is left out."""
+        kept = {name: getattr(self, name) for name in (*FIXED, *KEPT)}
+        kept |= {"corpora": sorted(self.corpora), "shards": location_of(self.shards)}
+        kept |= {"narrow": {key: list(values) for key, values in self.narrow.items()}}
+        if not store.is_public(self.tracking_uri):
+            del kept["tracking_uri"]
+        return kept
 
-@dataclass(frozen=True)
-class Plan:
-    """A checked sweep: its name, its storage (absolute), its space, each corpus's checksum, those with a test split.
 
-    ``frame_bytes``: of the training and validation frames and their targets, as they lie on a GPU.
+def options_of(given: Mapping[str, Any]) -> SweepOptions:
+    """The options of what was given; with ``resume`` what was not given is as the sweep began.
+
+    Refused where corpora or architecture are given neither way, or there is no name to go on with.
     """
-
-    name: str
-    storage: str
-    space: "dict[str, Domain]"
-    checksums: dict[str, str]
-    tested: tuple[str, ...]
-    bands: int
-    classes: int
-    frame_bytes: int
-
-
-def check(options: SweepOptions) -> Plan:
-    """Refuse, without starting Ray, whatever cannot work."""
-    for what, number in (
-        ("trials", options.trials),
-        ("epochs", options.max_epochs),
-        ("CPUs per trial", options.cpus_per_trial),
-        ("windows a batch", 1 if options.batch_size is None else options.batch_size),
-    ):
-        if number < 1:
-            raise Refused(f"a sweep of {number} {what} does nothing; ask for 1 or more")
-    gpus = options.gpus_per_trial or 0.0
-    if not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
-        raise Refused(f"--gpus-per-trial {gpus:g}: expected 0, a fraction or a whole number of GPUs")
-    store.check_uri(options.tracking_uri)
-    from search_spaces import SPACES
-    from tuner.scheduler import SCHEDULERS
-
-    check_known("architecture", options.architecture, sorted(SPACES))
-    check_known("scheduler", options.scheduler, sorted(SCHEDULERS))
-    if not options.corpora or len(set(options.corpora)) < len(options.corpora):
-        raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
-    from data_prep.shards import bytes_a_frame
-    from trainables.data import check_fit
-    from trainables.tasks import find_task
-
-    task = find_task(options.task)
-    opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
-    for corpus in opened.values():
-        for split in ("train", "validation"):
-            corpus.require(split)
-    check_fit([corpus.manifest for corpus in opened.values()], task.targets)
-    checksums = {name: corpus.checksum for name, corpus in opened.items()}
-    tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
-    name, storage = _name(options)
-    space = _space(dict(SPACES[options.architecture]), options.narrow)
-    _refuse_values(options)
-    manifests = [corpus.manifest for corpus in opened.values()]
-    bands, classes = manifests[0].bands, len(manifests[0].classes)
-    frames = sum(of.splits[split].frames for of in manifests for split in ("train", "validation"))
-    return Plan(name, storage, space, checksums, tested, bands, classes, frames * bytes_a_frame(bands, classes))
+    if given.get("resume"):
+        folder = folder_of(given.get("storage", SweepOptions.storage), given.get("name"))
+        began = SweepFile.load(folder)
+        if began is not None:
+            known = {of.name for of in fields(SweepOptions)}
+            given = {**{key: of for key, of in began.options.items() if key in known}, **given}
+    if missing := [word for word in ("corpora", "architecture", "trials") if word not in given]:
+        words = ", ".join(f"--{word}".replace("corpora", "corpus") for word in missing)
+        there = f"there is no sweep {given['name']!r} to go on with" if given.get("resume") else "a sweep needs more"
+        raise Refused(f"{there}; to begin one, give {words} as well")
+    narrow = {key: tuple(values) for key, values in dict(given.get("narrow", {})).items()}
+    return SweepOptions(**{**given, "corpora": tuple(given["corpora"]), "narrow": narrow})
 
 
-def refuse_unknown(corpus: str, shards: Path) -> None:
-    """Refuse a corpus that lies prepared in ``shards`` under no such name; one the project knows may be prepared."""
-    from data_prep.corpora import CORPORA
-    from data_prep.manifest import MANIFEST
+def check_beginning(began: SweepFile, options: SweepOptions, checksums: Mapping[str, str]) -> None:
+    """Refused where a sweep that is to go on began otherwise, or its corpora were prepared anew since."""
+    now = options.beginning
+    for name in FIXED:
+        before = began.options.get(name)
+        if name == "batch_size" and now[name] is None:
+            continue  # decided when it began
+        if now[name] != before:
+            what = f"--{name.replace('_', '-')}".replace("corpora", "corpus")
+            raise Refused(
+                f"sweep {options.name!r} was begun with {what} {_shown(before)} and cannot go on with "
+                f"{_shown(now[name])}; leave {what} out, or give another --name"
+            )
+    for corpus, checksum in checksums.items():
+        if began.manifests.get(corpus) != checksum:
+            raise Refused(
+                f"corpus {corpus!r} was prepared anew since sweep {options.name!r} was begun; give another --name, or "
+                "the --shards that hold it as it was"
+            )
 
-    prepared = sorted(path.parent.name for path in shards.glob(f"*/{MANIFEST}"))
-    if corpus not in (*prepared, *CORPORA):
-        listed = f"choose from {', '.join(prepared)}, or run" if prepared else "nothing is prepared there: run"
-        raise Refused(f"unknown corpus {corpus!r} in {shards}; {listed} `mirtune prep` first")
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "(none)"
+    return "(none)" if value in (None, "", {}) else str(value)
 
 
-def open_corpus(name: str, shards: Path) -> "Corpus":
-    """A prepared corpus, by whatever name, its files compared with their checksums; Refused where there is none."""
-    from data_prep.shards import Corpus
-
-    refuse_unknown(name, shards)
-    return Corpus.open(shards / name, verify=True)
+def location_of(shards: str | Path) -> str:
+    """Where shards are, for whoever stands in another folder."""
+    return Storage.at(shards).location
 
 
-def _name(options: SweepOptions) -> tuple[str, str]:
-    """The sweep's name and its absolute storage; a name that is used there is refused."""
+def made_name(options: SweepOptions) -> str:
+    """A name for a sweep that was given none: its corpora, its architecture and the time."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = options.name or f"{'+'.join(sorted(options.corpora))}.{options.architecture}-{stamp}"
+    return f"{'+'.join(sorted(options.corpora))}.{options.architecture}-{stamp}"
+
+
+def folder_of(storage: str, name: str | None) -> Storage:
+    """A sweep's folder; Refused where the name cannot be one."""
+    if name is None:
+        raise Refused("--resume needs the --name of the sweep that is to go on; each sweep prints it when it begins")
     if not _NAME.fullmatch(name):
         raise Refused(f"{name!r} cannot be a sweep's name; use letters, digits and . _ + -, a letter or digit first")
-    if "://" in options.storage:
-        from pyarrow import fs
-
-        filesystem, folder = fs.FileSystem.from_uri(options.storage)
-        used = filesystem.get_file_info(f"{folder}/{name}").type != fs.FileType.NotFound
-        storage = options.storage
-    else:
-        storage = str(Path(options.storage).resolve())
-        used = (Path(storage) / name).exists()
-    if used:
-        raise Refused(f"there is a sweep named {name!r} in {options.storage}; choose another --name")
-    return name, storage
-
-
-def _refuse_values(options: SweepOptions) -> None:
-    """Refuse a value that a hyperparameter was narrowed to and that builds no configuration."""
-    from trainables.config import Settings
-    from trainables.models import MODELS
-
-    settings = set(Settings.__dataclass_fields__)
-    for key, values in options.narrow.items():
-        for value in values:
-            (Settings if key in settings else MODELS[options.architecture].config).from_dict({key: value})
-
-
-def _space(space: "dict[str, Domain]", narrow: Mapping[str, Sequence[Any]]) -> "dict[str, Domain]":
-    """``space`` with some hyperparameters narrowed to the values given."""
-    from ray import tune
-
-    for key, values in narrow.items():
-        check_known("hyperparameter", key, sorted(space))
-        if not values:
-            raise Refused(f"hyperparameter {key!r} is narrowed to no value at all; give one or more")
-        space[key] = tune.choice(list(values))
-    return space
+    return Storage.at(storage) / name

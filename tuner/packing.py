@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
 
     from tuner.options import SweepOptions
+    from tuner.plan import Plan
 
 GIB = 2**30
+BATCH_ON_GPU, BATCH_ON_CPU = 128, 16
 MOST_ON_A_GPU = 4  # a GPU that four trials keep busy has little left for a fifth
 # Cost counts what a step must keep. Gradients of activations, kernels' workspaces, and blocks that the allocator holds
 # but cannot use come on top.
@@ -29,6 +31,7 @@ class Packing:
     gpus: float
     at_once: int
     why: str = ""
+    waits: bool = False  # the cluster has no room for a trial yet
 
     @property
     def share(self) -> float:
@@ -72,14 +75,17 @@ def default_share(
 def pack(options: "SweepOptions", resources: Mapping[str, float], default: tuple[float, str]) -> Packing:
     """How the trials run: as the user said, else as ``default`` says (GPUs for each, and why).
 
-    Refused where the cluster cannot hold a single trial.
+    Refused where the cluster cannot hold a single trial and nobody said that it will grow (``at_once``).
     """
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
     gpus_per_trial, why = default if options.gpus_per_trial is None else (options.gpus_per_trial, "")
-    if options.cpus_per_trial > cpus or gpus_per_trial > gpus:
+    waits = options.cpus_per_trial > cpus or gpus_per_trial > gpus
+    if options.at_once is not None:
+        return Packing(gpus_per_trial, min(options.at_once, options.trials), why, waits)
+    if waits:
         raise Refused(
             f"a trial wants {options.cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs and the cluster has {cpus:g} and "
-            f"{gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
+            f"{gpus:g}; lower --cpus-per-trial or --gpus-per-trial, or give --at-once where the cluster will grow"
         )
     at_once = cpus // options.cpus_per_trial
     if gpus_per_trial >= 1:
@@ -87,6 +93,31 @@ def pack(options: "SweepOptions", resources: Mapping[str, float], default: tuple
     elif gpus_per_trial:  # a share lies on one GPU: two halves of different GPUs hold no trial
         at_once = min(at_once, gpus * int(1 / gpus_per_trial + 1e-6))  # 1 / 0.1 is a little less than 10
     return Packing(gpus_per_trial, max(1, min(int(at_once), options.trials)), why)
+
+
+def packing_of(options: "SweepOptions", plan: "Plan", resources: Mapping[str, float]) -> tuple[Packing, int]:
+    """How trials share the cluster, and the windows in a batch; Refused where it cannot hold a single trial."""
+    from tuner.tracking import first_line, say
+
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    on_gpu = gpus > 0 if options.gpus_per_trial is None else options.gpus_per_trial > 0
+    batch = options.batch_size or (BATCH_ON_GPU if on_gpu else BATCH_ON_CPU)
+    if options.gpus_per_trial is not None or gpus < 1:
+        return pack(options, resources, (gpus, "")), batch
+    answer = ask_device_bytes()  # which takes seconds: let them pass together
+    network = network_bytes(
+        options.architecture, plan.space, bands=plan.bands, classes=plan.classes, windows=batch, task=options.task
+    )
+    try:
+        device = answer()
+    except Exception as error:
+        say(f"no node says how much memory its GPU has ({first_line(error)}); each trial gets a whole one")
+        device = None
+    default = default_share(
+        device_bytes=device, corpus_bytes=plan.frame_bytes, network_bytes=network, gpus=gpus, cpus=cpus,
+        cpus_per_trial=options.cpus_per_trial, trials=options.trials,
+    )  # fmt: skip
+    return pack(options, resources, default), batch
 
 
 def network_bytes(

@@ -1,19 +1,19 @@
 """Where the wall time of a sweep's trials goes, stage by stage, from the moment Ray is asked for a trial to its end.
 
 start: until the first epoch begins (process, imports, corpora, network). data, forward, backward, optimiser,
-validation: as the training loop measures them. checkpoint: from the weights' copy to the host until the checkpoint lies
-in the storage. reporting: waiting for Ray Tune between an epoch and the next. rest: what is left, the unfinished epoch
-of a trial that failed included. Where a trial ends, checkpoints are kept and results travel is seen by the sweep alone,
-so the sweep's clock decides, and a trial's own durations divide what passed between two of its messages.
+validation: as the training loop measures them. checkpoint: until the epoch's state, and its checkpoint where it is the
+best, lie in the storage. reporting: waiting for Ray Tune between an epoch and the next. rest: what is left, the
+unfinished epoch of a trial that failed or was lost included. Where a trial ends and results travel is seen by the sweep
+alone, so the sweep's clock decides, and a trial's own durations divide what passed between two of its messages.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.files import write_atomically
+from data_prep.storage import Storage
+from tuner.reports import SAVING_S
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +35,7 @@ class TrialProfile:
     epochs_s: float = 0.0  # training and validation
     state: str = "running"
     _accounted: float = field(init=False)  # until which moment time has found its stage
+    _begins: bool = True  # no epoch of this attempt was seen
 
     def __post_init__(self) -> None:
         self._accounted = self.launched
@@ -42,26 +43,26 @@ class TrialProfile:
     def epoch(self, metrics: Mapping[str, float], step_s: float, now: float) -> None:
         """Take an epoch's metrics, which arrived ``now``; the trial's step, the weights' copy included, took step_s."""
         waited, self._accounted = now - self._accounted, now
-        epoch_s = metrics["seconds"]
-        if self.epochs == 0:
-            self.seconds["start"] += max(waited - epoch_s, 0.0)
+        epoch_s, saving_s = metrics["seconds"], metrics[SAVING_S]
+        self.seconds["checkpoint"] += saving_s
+        if self._begins:
+            self.seconds["start"] += max(waited - epoch_s - saving_s, 0.0)
         else:
-            self.seconds["checkpoint"] += max(step_s - epoch_s, 0.0)
             self.seconds["reporting"] += max(waited - step_s, 0.0)
+        self._begins = False
         for stage in IN_EPOCH:
             self.seconds[stage] += metrics.get(f"{stage}_s", 0.0)
         self.epochs += 1
         self.epochs_s += epoch_s
 
-    def saved(self, now: float) -> None:
-        """The latest epoch's checkpoint lies in the storage."""
-        self.seconds["checkpoint"] += now - self._accounted
-        self._accounted = now
+    def again(self, now: float) -> None:
+        """The trial begins once more, its process was lost; what was lost with that is rest."""
+        self._accounted, self._begins = now, True
 
     def ended(self, state: str, now: float) -> None:
-        """The trial is "finished", "failed" or "killed"."""
+        """How the trial ended, as `tuner.records` has it."""
         self.state = state
-        if state == "finished":
+        if state in ("finished", "stopped"):
             self.seconds["reporting"] += now - self._accounted
         # At least nothing: events on a GPU and the host's clock differ by microseconds.
         self.seconds["rest"] = max(now - self.launched - sum(self.seconds.values()), 0.0)
@@ -140,35 +141,16 @@ class SweepProfile:
             f"{self.at_once} trials at a time spent {self.training_share:.0%} of that in training and validation"
         )
 
-    def write(self, storage: str) -> str:
-        """Write profile.json and profile.md into the sweep's folder below ``storage``, a folder or a URI; the folder.
-
-        Each is whole or absent.
-        """
+    def write(self, folder: Storage) -> str:
+        """Write profile.json and profile.md into the sweep's folder, each whole or absent; the folder."""
         head = ["trial", "wall s", *STAGES]
         table = [head, ["---:"] * len(head), *self.rows()]
         lines = [f"# {self.name}: where its trials' time went, in percent", ""]
         lines += [f"| {' | '.join(cells)} |" for cells in table]
-        texts = {
-            JSON: json.dumps(self.to_dict(), indent=2) + "\n",
-            MARKDOWN: "\n".join([*lines, "", f"{self.summary[0].upper()}{self.summary[1:]}.", ""]),
-        }
-        if "://" not in storage:
-            folder = Path(storage) / self.name
-            for name, text in texts.items():
-                with write_atomically(folder / name) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
-            return str(folder)
-        from pyarrow import fs
-
-        filesystem, inside = fs.FileSystem.from_uri(storage)  # whose query, if any, comes after the folder
-        inside = f"{inside.rstrip('/')}/{self.name}"
-        filesystem.create_dir(inside, recursive=True)
-        for name, text in texts.items():  # moved there, for a file system may show what is half written
-            with filesystem.open_output_stream(f"{inside}/.{name}.part") as stream:
-                stream.write(text.encode())
-            filesystem.move(f"{inside}/.{name}.part", f"{inside}/{name}")
-        return inside
+        lines += ["", f"{self.summary[0].upper()}{self.summary[1:]}.", ""]
+        folder.write(JSON, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+        folder.write(MARKDOWN, "\n".join(lines).encode())
+        return folder.location
 
 
 def table(profile: SweepProfile) -> "Table":

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.storage import Storage
 from search_spaces import SPACES
 from trainables.cost import cost_of
 from trainables.placement import CONTEXT_BYTES, FOR_FRAMES
-from tuner import packing, sweep
-from tuner.options import Plan, SweepOptions
-from tuner.packing import GIB, MOST_ON_A_GPU, SLACK, Packing, default_share, largest, network_bytes, pack
+from tuner import packing
+from tuner.options import SweepOptions
+from tuner.packing import GIB, MOST_ON_A_GPU, SLACK, Packing, default_share, largest, network_bytes, pack, packing_of
+from tuner.plan import Plan
 
 H200 = 139 * GIB
 E_GMD = 27 * 10**9  # bytes of its frames
@@ -111,7 +113,7 @@ def test_the_largest_network_of_a_space_decides():
 
 
 def test_narrowed_spaces_and_values_that_do_not_go_together_are_respected(shards):
-    from tuner.options import _space
+    from tuner.plan import _space
 
     sizes = {"bands": 84, "classes": 5, "windows": 8, "task": "drum_onsets"}
     small = {"patch_bands": (21,), "layers": (1,), "width": (24,)}
@@ -132,13 +134,13 @@ def test_the_largest_comes_first(architecture):
 
 @pytest.fixture
 def plan():
-    return Plan("s", "", dict(SPACES["cnn"]), {}, (), bands=84, classes=5, frame_bytes=10**9)
+    return Plan("s", Storage.at("s"), dict(SPACES["cnn"]), [], {}, (), bands=84, classes=5, frame_bytes=10**9)
 
 
 def test_a_node_is_asked_for_its_memory(monkeypatch, plan):
-    monkeypatch.setattr(sweep, "ask_device_bytes", lambda: lambda: 139 * GIB)
+    monkeypatch.setattr(packing, "ask_device_bytes", lambda: lambda: 139 * GIB)
     options = SweepOptions(("x",), "cnn", trials=20)
-    packed, batch = sweep._packing(options, plan, {"CPU": 16.0, "GPU": 1.0})
+    packed, batch = packing_of(options, plan, {"CPU": 16.0, "GPU": 1.0})
     assert (packed.gpus, packed.at_once, batch) == (0.25, 4, 128)
     assert packed.why.endswith(" of 139 GiB each")
 
@@ -147,9 +149,9 @@ def test_a_node_that_does_not_answer_gives_whole_gpus_and_is_told(monkeypatch, p
     def broken():
         raise RuntimeError("no CUDA here\nat all")
 
-    monkeypatch.setattr(sweep, "ask_device_bytes", lambda: broken)
+    monkeypatch.setattr(packing, "ask_device_bytes", lambda: broken)
     options = SweepOptions(("x",), "cnn", trials=20)
-    packed, _ = sweep._packing(options, plan, {"CPU": 16.0, "GPU": 2.0})
+    packed, _ = packing_of(options, plan, {"CPU": 16.0, "GPU": 2.0})
     assert (packed.gpus, packed.at_once) == (1.0, 2)
     assert (
         "no node says how much memory its GPU has (RuntimeError: no CUDA here); each trial" in capsys.readouterr().err

@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
+from data_prep.storage import Storage
 from tuner.profile import STAGES, SweepProfile, TrialProfile, shares
 
 EPOCH = {"seconds": 10.0, "data_s": 1.0, "forward_s": 3.0, "backward_s": 4.0, "optimiser_s": 0.5, "validation_s": 1.0}
+EPOCH |= {"checkpoint_s": 0.75}
 
 
 def two_epochs():
     trial = TrialProfile(1, launched=100.0)
-    trial.epoch(EPOCH, step_s=11.0, now=114.0)  # 4 s until its first epoch began
-    trial.saved(115.0)
-    trial.epoch(EPOCH, step_s=10.5, now=126.0)  # half a second to copy the weights, half a second between the steps
-    trial.ended("finished", 126.25)
+    trial.epoch(EPOCH, step_s=14.0, now=114.75)  # 4 s until its first epoch began
+    trial.epoch(EPOCH, step_s=11.0, now=126.25)  # a quarter to take the weights, half a second between the steps
+    trial.ended("finished", 126.5)
     return trial
 
 
@@ -33,17 +34,17 @@ def test_every_second_finds_its_stage():
             "validation": 2.0,
             "checkpoint": 1.5,
             "reporting": 0.75,
-            "rest": 1.0,
+            "rest": 1.25,
         }
     )
-    assert two_epochs().wall_s == pytest.approx(26.25)
+    assert two_epochs().wall_s == pytest.approx(26.5)
 
 
 def test_a_trial_that_fails_in_an_epoch_has_it_as_rest():
     trial = TrialProfile(1, launched=0.0)
-    trial.epoch(EPOCH, step_s=10.0, now=14.0)
+    trial.epoch(EPOCH, step_s=10.75, now=14.75)
     trial.ended("failed", 20.0)
-    assert trial.seconds["rest"] == pytest.approx(6.5)
+    assert trial.seconds["rest"] == pytest.approx(5.75)
     assert trial.wall_s == pytest.approx(20.0)
 
 
@@ -63,10 +64,9 @@ def test_stages_add_up_to_the_wall(epochs, tail, state):
         metrics = dict(zip(("data_s", "forward_s", "backward_s", "optimiser_s", "validation_s"), stages, strict=True))
         epoch_s = sum(stages) + other
         now += waited + epoch_s + copied
-        trial.epoch({**metrics, "seconds": epoch_s}, epoch_s + copied, now)
         now += saved
-        trial.saved(now)
-    trial.ended({"f": "finished", "k": "killed"}[state], now + tail)
+        trial.epoch({**metrics, "seconds": epoch_s, "checkpoint_s": saved}, epoch_s + copied + saved, now)
+    trial.ended({"f": "finished", "k": "interrupted"}[state], now + tail)
     assert trial.wall_s == pytest.approx(now + tail - 7.0, abs=1e-6)
     assert min(trial.seconds.values()) >= 0
     assert sum(shares(trial.seconds).values()) == pytest.approx(1.0) or trial.wall_s == 0
@@ -80,9 +80,17 @@ def profile():
     return made
 
 
-@pytest.mark.parametrize(("scheme", "query"), [("", ""), ("file://", ""), ("file://", "?region=here")])
-def test_it_is_written_into_the_sweeps_folder(profile, tmp_path, scheme, query):
-    assert profile.write(f"{scheme}{tmp_path}{query}") == f"{tmp_path}/mine"
+def test_an_attempt_that_was_lost_is_rest():
+    trial = TrialProfile(1, launched=0.0)
+    trial.epoch(EPOCH, step_s=10.75, now=14.75)
+    trial.again(40.0)
+    trial.epoch(EPOCH, step_s=10.75, now=52.75)
+    trial.ended("finished", 52.75)
+    assert (trial.seconds["start"], trial.seconds["rest"]) == (pytest.approx(6.0), pytest.approx(26.25))
+
+
+def test_it_is_written_into_the_sweeps_folder(profile, tmp_path):
+    assert profile.write(Storage.at(tmp_path) / "mine") == f"{tmp_path}/mine"
     content = json.loads((tmp_path / "mine" / "profile.json").read_text())
     assert [trial["state"] for trial in content["trials"]] == ["finished", "failed"]
     assert content["training_and_validation_share"] == pytest.approx(20 / (2 * 32))

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from data_prep.refused import Refused
+from data_prep.storage import Storage
+from tuner.claim import held
 from tuner.cli import main
-from tuner.options import SweepOptions, check
+from tuner.options import SweepOptions
 from tuner.packing import pack
+from tuner.plan import check
+from tuner.records import TrialRecord
+from tuner.sweep import sweep
+from tuner.sweep_folder import SweepFile
 
 
 @pytest.fixture
@@ -36,6 +42,15 @@ REFUSALS = [
     ({"max_epochs": 0}, "0 epochs does nothing"),
     ({"cpus_per_trial": 0}, "0 CPUs per trial"),
     ({"batch_size": 0}, "0 windows a batch"),
+    ({"grace_epochs": 0}, "0 epochs of grace"),
+    ({"at_once": 0}, "0 trials at once"),
+    ({"max_failures": -1}, "--max-failures -1: expected 0 or more"),
+    ({"time_budget_s": 0.0}, "a time budget of 0 s: expected more than none"),
+    ({"points": "none.json"}, "--points none.json: there is no such file"),
+    ({"points": "mdb"}, "mdb"),
+    ({"storage": "ftp://there/x"}, "storage of the kind 'ftp' is not known"),
+    ({"storage": "s3://me:secret@bucket/x"}, "environment"),
+    ({"name": ".."}, "cannot be a sweep's name"),
     ({"name": "a/b"}, "cannot be a sweep's name"),
     ({"tracking_uri": "file:///tmp/runs"}, r"tracking URI 'file:///tmp/runs' is not one .* expected sqlite:///PATH"),
     ({"narrow": {"depth": (1,)}}, "unknown hyperparameter 'depth'; choose from hidden, layers"),
@@ -50,11 +65,74 @@ def test_a_sweep_refuses(options, change, sentence):
 
 
 def test_a_name_that_is_used_is_refused(options, tmp_path):
-    (tmp_path / "sweeps" / "mine").mkdir(parents=True)
+    SweepFile({}, {}).save(Storage.at(options.storage) / "mine")
     for storage in (options.storage, f"file://{options.storage}"):
-        with pytest.raises(Refused, match=r"there is a sweep named 'mine' in .* choose another --name"):
-            check(replace(options, name="mine", storage=storage))
+        with pytest.raises(
+            Refused, match=r"there is a sweep named 'mine' in .* go on with it by --resume, or choose another --name"
+        ):
+            sweep(replace(options, name="mine", storage=storage))
     assert check(replace(options, name="yours")).name == "yours"
+
+
+def test_a_folder_that_holds_something_else_is_refused(options, tmp_path):
+    (tmp_path / "sweeps" / "mine").mkdir(parents=True)
+    (tmp_path / "sweeps" / "mine" / "diary.txt").write_text("dear")
+    with pytest.raises(Refused, match=r"mine is in use and holds no sweep \('diary.txt'\); choose another --name"):
+        sweep(replace(options, name="mine"))
+
+
+def test_a_sweep_that_a_process_holds_is_refused(options):
+    folder = Storage.at(options.storage) / "mine"
+    with held(folder, "x"), pytest.raises(Refused, match=r"sweep 'mine' in .* is run by another process; wait for it"):
+        sweep(replace(options, name="mine", resume=True))
+
+
+CHANGES = [
+    ({"max_epochs": 7}, "was begun with --max-epochs 100 and cannot go on with 7; leave --max-epochs out"),
+    ({"seed": 3}, "was begun with --seed 0 and cannot go on with 3"),
+    ({"architecture": "cnn"}, "was begun with --architecture rnn and cannot go on with cnn"),
+    ({"scheduler": "asha"}, "was begun with --scheduler none and cannot go on with asha"),
+    ({"narrow": {"hidden": (72,)}}, r"was begun with --narrow \(none\) and cannot go on with"),
+    ({"batch_size": 3}, "was begun with --batch-size 16 and cannot go on with 3"),
+    ({"trials": 1}, "has begun 2 trials and cannot go on with 1; give --trials that many or more"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), CHANGES)
+def test_a_sweep_goes_on_as_it_began_or_not_at_all(options, change, sentence):
+    options = replace(options, name="mine")
+    folder = Storage.at(options.storage) / "mine"
+    SweepFile({**options.beginning, "batch_size": 16}, check(options).checksums).save(folder)
+    for number in (1, 2):
+        TrialRecord(f"trial-{number:04d}", number, {"hidden": 72}).save(folder)
+    with pytest.raises(Refused, match=sentence):
+        sweep(replace(options, **change, resume=True))
+
+
+def test_a_corpus_that_was_prepared_anew_is_not_gone_on_with(options):
+    options = replace(options, name="mine")
+    SweepFile(options.beginning, {"mdb": "another"}).save(Storage.at(options.storage) / "mine")
+    with pytest.raises(Refused, match=r"corpus 'mdb' was prepared anew since sweep 'mine' was begun"):
+        sweep(replace(options, resume=True))
+
+
+DAMAGES = [
+    ("sweep.json", "{", "sweep.json is not the file of a sweep"),
+    ("sweep.json", '{"format": 7}', "sweep.json is not the file of a sweep"),
+    ("trial-0001/trial.json", "[]", "trial-0001/trial.json is not the record of a trial .* have this trial run anew"),
+    ("trial-0001/trial.json", '{"format": 1, "id": 3}', "is not the record of a trial"),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "sentence"), DAMAGES)
+def test_a_damaged_folder_is_refused(options, file, text, sentence, tmp_path):
+    options = replace(options, name="mine")
+    folder = Storage.at(options.storage) / "mine"
+    SweepFile(options.beginning, check(options).checksums).save(folder)
+    TrialRecord("trial-0001", 1, {"hidden": 72}).save(folder)
+    (tmp_path / "sweeps" / "mine" / file).write_text(text)
+    with pytest.raises(Refused, match=sentence):
+        sweep(replace(options, resume=True))
 
 
 def test_a_damaged_shard_is_refused(options, tmp_path):
@@ -92,6 +170,9 @@ COMMANDS = [
     ("evaluate mdb/rnn --on mdb --protocol frames", "unknown protocol 'frames'; choose from tracks, segments"),
     ("transcribe a/x.wav b/x.wav --checkpoint mdb/rnn --out midi", "two inputs are named 'x'"),
     ("leaderboard --tracking-uri mlruns", "tracking URI 'mlruns'"),
+    ("sweep --name mine --resume", "there is no sweep 'mine' to go on with; to begin one, give --corpus"),
+    ("sweep --resume", "--resume needs the --name of the sweep"),
+    ("sweep --corpus mdb", "a sweep needs more; to begin one, give --architecture, --trials as well"),
     ("prep mdb --hours 0", "--hours 0: expected a number above 0"),
     ("prep demo --hours inf", "--hours inf: expected a number above 0"),
     ("prep mdb --workers 0", "--workers 0: expected 1 or more"),
@@ -113,7 +194,9 @@ def test_a_command_refuses_with_status_2_and_one_sentence(line, sentence, shards
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("line", ["", "dance", "sweep --corpus mdb", "sweep --corpus mdb --narrow hidden --trials 1"])
+@pytest.mark.parametrize(
+    "line", ["", "dance", "sweep --time-budget soon", "sweep --corpus mdb --narrow hidden --trials 1"]
+)
 def test_a_wrong_command_line_exits_with_2(line, capsys):
     with pytest.raises(SystemExit) as exit:
         main(line.split())

@@ -11,13 +11,13 @@ from data_prep.refused import Refused
 from trainables.checkpoint import Checkpoint
 from trainables.evaluation import evaluate
 from tuner import publish, tracking
-from tuner import sweep as sweep_module
+from tuner import search as search_module
 from tuner.cluster import is_this_machine
-from tuner.options import check
+from tuner.plan import check
 from tuner.profile import TrialProfile
+from tuner.reports import FAILURE
 from tuner.sweep import SweepFailed, sweep
 from tuner.tracking import SWEEP_RUN
-from tuner.trial import FAILURE
 from tuner.watch import Watcher
 
 
@@ -121,16 +121,17 @@ def test_trials_after_a_failed_one_use_its_process(swept, ray, monkeypatch):
     assert done.profile is None
 
 
-def test_an_interrupted_sweep_leaves_its_profile(swept, ray, monkeypatch):
-    def interrupted(options, plan, config, searcher, watcher, packing):
+def test_an_interrupted_sweep_leaves_its_profile(swept, ray, monkeypatch, capsys):
+    def interrupted(options, plan, task, packing, batch, watcher, limits):
         watcher.profile.trials["t"] = TrialProfile(1, launched=0.0)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep_module, "_search", interrupted)
+    monkeypatch.setattr(search_module, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep(replace(swept.options, name="stopped"))
     folder = swept.folder / "sweeps" / "stopped"
-    assert {path.name for path in folder.iterdir()} == {"profile.json", "profile.md"}
+    assert {path.name for path in folder.iterdir()} >= {"profile.json", "profile.md", "sweep.json"}
+    again = f"`mirtune sweep --name stopped --storage {swept.options.storage} --resume` goes on"
+    assert f"stopped: 0 of 4 trials are done; {again}" in capsys.readouterr().err
 
 
 def test_a_sweep_that_no_cluster_can_hold_leaves_no_run(swept, ray, capsys):

@@ -1,5 +1,7 @@
 """A trial's process: what it holds, and what the next trial in it finds."""
 
+import errno
+import itertools
 import math
 import os
 import re
@@ -10,16 +12,33 @@ import pytest
 from ray import cloudpickle
 from ray.tune.result import DONE, RESULT_DUPLICATE
 
+from data_prep.storage import Storage
 from trainables import loop
+from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
-from tuner.trial import FAILURE, Job, Trial, leaves_the_process_sound
+from tuner.reports import CHECKPOINT, DISK_FULL, FAILURE, NOTE, REPLAYED, STATE, TRIAL
+from tuner.trial import Job, Trial, leaves_the_process_sound
+from tuner.trial_folder import TrialFolder
 
 NETWORK = {"patch_bands": 21, "heads": 2, "layers": 1, "width": 24, "learning_rate": 0.01}
 
 
-def job_of(shards: Path, **changed) -> Job:
-    config = TrainingConfig(("mdb",), "vit", {}, Settings(batch_size=4, max_epochs=2, precision="fp32"))
-    return Job(config, shards, **({"threads": 1, "device": "cpu", "metric": "validation_micro_f1"} | changed))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+@pytest.fixture(scope="module")
+def job_of(shards, folder):
+    """Make the job of a sweep in the module's folder."""
+
+    def made(**changed) -> Job:
+        epochs = changed.pop("max_epochs", 2)
+        config = TrainingConfig(("mdb",), "vit", {}, Settings(batch_size=4, max_epochs=epochs, precision="fp32"))
+        given = {"threads": 1, "device": "cpu", "metric": "validation_micro_f1", "folder": Storage.at(folder)} | changed
+        return Job(config, shards=str(shards), **given)
+
+    return made
 
 
 class GivenItsJob(Trial):
@@ -35,7 +54,15 @@ class GivenItsJob(Trial):
 
 def begun(job: Job, hyperparameters: dict[str, object]) -> Trial:
     """A trial that is about to train."""
-    return GivenItsJob({**hyperparameters, "job": job})
+    return GivenItsJob({**named(hyperparameters), "job": job})
+
+
+def named(hyperparameters: dict[str, object]) -> dict[str, object]:
+    """As a search gives them, for a trial of another name each time."""
+    return {TRIAL: f"trial-{next(numbers):04d}", **hyperparameters}
+
+
+numbers = itertools.count(1)
 
 
 def trained(trial: Trial) -> list[dict[str, float]]:
@@ -49,9 +76,9 @@ def trained(trial: Trial) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def alone(shards):
+def alone(job_of):
     """What a trial learns in a process without a past."""
-    return trained(begun(job_of(shards), dict(NETWORK)))
+    return trained(begun(job_of(), dict(NETWORK)))
 
 
 FAILING = [
@@ -61,77 +88,150 @@ FAILING = [
 
 
 @pytest.mark.parametrize(("change", "sentence"), FAILING)
-def test_after_a_failure_the_next_trial_learns_what_it_learns_alone(shards, alone, change, sentence):
+def test_after_a_failure_the_next_trial_learns_what_it_learns_alone(job_of, alone, change, sentence):
     import torch
 
-    trial = begun(job_of(shards), {**NETWORK, **change})
+    trial = begun(job_of(), {**NETWORK, **change})
     result = trial.step()
     assert re.match(sentence, result[FAILURE])
     assert result[DONE]
     torch.set_num_threads(2)
     torch.rand(7)
-    assert trial.reset_config(dict(NETWORK))
-    assert torch.get_num_threads() == 1
+    assert trial.reset_config(named(NETWORK))
     assert trained(trial) == alone
+    assert torch.get_num_threads() == 1
 
 
-def test_after_memory_ran_out_the_next_trial_learns_what_it_learns_alone(shards, alone, monkeypatch):
+def test_after_memory_ran_out_the_next_trial_learns_what_it_learns_alone(job_of, alone, monkeypatch):
     with monkeypatch.context() as patch:
 
         def accumulate(*given, **named):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more")
 
         patch.setattr(loop, "accumulate", accumulate)
-        trial = begun(job_of(shards), dict(NETWORK))
+        trial = begun(job_of(), dict(NETWORK))
         assert trial.step()[FAILURE].startswith("OutOfMemory: memory ran out with a single window at once")
-    assert trial.reset_config(dict(NETWORK))
+    assert trial.reset_config(named(NETWORK))
     assert trained(trial) == alone
 
 
-def test_a_finished_trial_leaves_nothing_to_the_next(shards, alone):
-    trial = begun(job_of(shards), {**NETWORK, "learning_rate": 0.003})
+def test_a_finished_trial_leaves_nothing_to_the_next(job_of, alone):
+    trial = begun(job_of(), {**NETWORK, "learning_rate": 0.003})
     assert trained(trial) != alone
-    assert trial.reset_config(dict(NETWORK))
-    assert trial.epoch is None
+    assert trial.reset_config(named(NETWORK))
     assert trained(trial) == alone
 
 
-def test_the_latest_epoch_is_what_a_checkpoint_holds(shards, tmp_path):
-    trial = begun(job_of(shards), dict(NETWORK))
+def numbers_of(results):
+    return [(result["epoch"], REPLAYED in result) for result in results]
+
+
+def test_a_trial_goes_on_where_it_was_and_says_what_it_learnt_again(job_of, folder):
+    job, hyperparameters = job_of(max_epochs=4), named(NETWORK)
+    whole = begun(job_of(max_epochs=4), NETWORK)
+    expected = [whole.step() for _ in range(4)]
+    first = begun(job, hyperparameters)
+    before = [first.step() for _ in range(2)]
+    again = begun(job, hyperparameters)
+    results = [again.step() for _ in range(4)]
+    assert RESULT_DUPLICATE in again.step()
+    assert numbers_of(results) == [(1, True), (2, True), (3, False), (4, False)]
+    for result, of in zip(results, expected, strict=True):
+        for name in ("train_loss", "validation_loss", "validation_micro_f1", "learning_rate", "is_best"):
+            assert result[name] == of[name]
+    assert results[1]["train_loss"] == before[1]["train_loss"]
+    kept = TrialFolder(Storage.at(folder) / hyperparameters[TRIAL])
+    kept.keep({results[-1][STATE], results[-1][CHECKPOINT]})
+    assert set(kept.folder.names()) == {results[-1][STATE], results[-1][CHECKPOINT]}
+    best = max(results, key=lambda result: result["validation_micro_f1"])
+    saved = Checkpoint.load(kept.folder.path / results[-1][CHECKPOINT])
+    assert (saved.epoch, saved.metrics["validation_micro_f1"]) == (best["epoch"], best["validation_micro_f1"])
+
+
+def test_a_trial_that_had_ended_only_says_it_again(job_of):
+    job, hyperparameters = job_of(), named(NETWORK)
+    first = begun(job, hyperparameters)
+    trained(first)
+    again = begun(job, hyperparameters)
+    assert numbers_of([again.step(), again.step()]) == [(1, True), (2, True)]
+    assert RESULT_DUPLICATE in again.step()
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_what_is_not_whole_is_not_gone_on_from(job_of, folder, damage):
+    job, hyperparameters = job_of(max_epochs=3), named(NETWORK)
+    first = begun(job, hyperparameters)
+    results = [first.step(), first.step()]
+    file = folder / hyperparameters[TRIAL] / results[1][STATE]
+    content = file.read_bytes()
+    if damage == "gone":
+        import shutil
+
+        shutil.rmtree(folder / hyperparameters[TRIAL] / results[1][CHECKPOINT])
+    else:
+        file.write_bytes(content[:-7] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    again = begun(job, hyperparameters)
+    result = again.step()
+    here = results[0][CHECKPOINT] != results[1][CHECKPOINT] or damage != "gone"
+    assert (REPLAYED in result) == here
+    assert re.search("is not there" if damage == "gone" else "the training state state-0002.* is damaged", result[NOTE])
+    assert result["train_loss"] == results[0]["train_loss"]
+    assert (again.step()["epoch"], NOTE in again.step()) == (2, False)
+
+
+def test_a_full_disk_is_no_failure_of_the_trial(job_of, monkeypatch):
+    def full(self, name, content):
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    trial = begun(job_of(), dict(NETWORK))
     trial.step()
-    trial.step()
-    trial.save_checkpoint(str(tmp_path))
-    from trainables.checkpoint import Checkpoint
+    monkeypatch.setattr(type(trial.job.folder), "write", full)
+    result = trial.step()
+    assert result[DISK_FULL]
+    assert result[DONE]
+    assert "No space left" in result[FAILURE]
 
-    assert Checkpoint.load(tmp_path / "checkpoint").epoch == 2
+
+def test_a_storage_that_does_not_answer_is_raised(job_of, monkeypatch):
+    def absent(self, name, content):
+        raise OSError(errno.ECONNREFUSED, "connection refused")
+
+    trial = begun(job_of(), dict(NETWORK))
+    monkeypatch.setattr(type(trial.job.folder), "write", absent)
+    with pytest.raises(OSError, match="connection refused"):
+        trial.step()
 
 
-def test_errors_that_may_leave_a_process_broken_end_it(shards, monkeypatch):
+def test_errors_that_may_leave_a_process_broken_are_told_and_end_it(job_of, monkeypatch):
     def broken(*given, **named):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
         yield
 
     monkeypatch.setattr(loop, "train", broken)
+    trial = begun(job_of(), dict(NETWORK))
+    result = trial.step()
+    assert "illegal memory access" in result[FAILURE]
+    assert DONE not in result
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        begun(job_of(shards), dict(NETWORK)).step()
+        trial.step()
     assert leaves_the_process_sound(FloatingPointError())
     assert not leaves_the_process_sound(KeyError())
 
 
-def test_the_searched_metric_has_to_be_finite(shards, monkeypatch):
+def test_the_searched_metric_has_to_be_finite(job_of, monkeypatch):
     class Epoch:
         number, metrics, is_best = 3, {"validation_micro_f1": math.nan}, False
 
     monkeypatch.setattr(loop, "train", lambda *given, **named: iter([Epoch()]))
-    result = begun(job_of(shards), dict(NETWORK)).step()
+    result = begun(job_of(), dict(NETWORK)).step()
     assert result[FAILURE] == "FloatingPointError: validation_micro_f1 is nan in epoch 3"
 
 
-def test_share_and_profile_reach_the_loop(shards, monkeypatch):
+def test_share_and_profile_reach_the_loop(job_of, monkeypatch):
     given = {}
     monkeypatch.setattr(loop, "train", lambda config, shards, **named: given.update(named) or iter(()))
-    begun(job_of(shards, share=0.25, profile=True), dict(NETWORK))
-    assert given == {"device": "cpu", "share": 0.25, "profile": True}
+    begun(job_of(share=0.25, profile=True), dict(NETWORK)).step()
+    assert given == {"device": "cpu", "share": 0.25, "profile": True, "resume": None}
 
 
 class Probe(GivenItsJob):
@@ -146,11 +246,11 @@ class Probe(GivenItsJob):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_trial_in_its_process_computes_with_its_threads(ray, shards, threads):
+def test_a_trial_in_its_process_computes_with_its_threads(ray, job_of, threads):
     import ray as running
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # for its process cannot import this module
-    actor = running.remote(num_cpus=threads)(Probe).remote({**NETWORK, "job": job_of(shards, threads=threads)})
+    actor = running.remote(num_cpus=threads)(Probe).remote({**named(NETWORK), "job": job_of(threads=threads)})
     running.get(actor.step.remote())
     count, pools, variable, modules = running.get(actor.probe.remote())
     running.kill(actor)

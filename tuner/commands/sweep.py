@@ -1,14 +1,14 @@
 """`mirtune sweep`."""
 
 import argparse
+import re
 from typing import Any
 
 from trainables.config import PRECISIONS
-from tuner.commands.common import add_shards, add_tracking
-from tuner.options import SweepOptions
+from tuner.options import SweepOptions, options_of
 
 SUMMARY = "search one architecture's hyperparameters on one or more corpora"
-_DEFAULTS = SweepOptions(corpora=(), architecture="")
+_UNITS_S = {"h": 3600, "m": 60, "s": 1, "": 1}
 
 
 def choices(text: str) -> tuple[str, tuple[Any, ...]]:
@@ -29,34 +29,50 @@ def scalar(text: str) -> Any:
     return text
 
 
+def duration_s(text: str) -> float:
+    """Seconds of "90m", "2h30m", "45s" or "3600"."""
+    if not re.fullmatch(r"(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s?)?", text) or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; expected for example 90m, 2h30m or 3600 (seconds)")
+    return sum(float(number) * _UNITS_S[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([hms]?)", text))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the command's arguments; what is not given is absent, so that --resume can tell."""
+    of = SweepOptions
+    parser.argument_default = argparse.SUPPRESS
     add = parser.add_argument
-    add("--corpus", nargs="+", required=True, metavar="NAME", help="prepared corpora to train on")
-    add("--architecture", required=True, metavar="NAME", help="a wrong one lists the names")
-    add("--trials", type=int, required=True, metavar="N", help="configurations to try")
-    add("--max-epochs", type=int, default=_DEFAULTS.max_epochs, metavar="N", help="per trial (%(default)s)")
+    add("--corpus", nargs="+", dest="corpora", metavar="NAME", help="prepared corpora to train on")
+    add("--architecture", metavar="NAME", help="a wrong one lists the names")
+    add("--trials", type=int, metavar="N", help="configurations to try; more than before where a sweep goes on")
+    add("--max-epochs", type=int, metavar="N", help=f"per trial ({of.max_epochs})")
     add("--batch-size", type=int, metavar="N", help="windows in a batch (128 on a GPU, 16 on a CPU)")
-    add(
-        "--scheduler", default=_DEFAULTS.scheduler, metavar="NAME", help="none, or asha: stop weak trials (%(default)s)"
-    )
+    text = f"none, or asha: at {of.grace_epochs}, {2 * of.grace_epochs}, ... epochs stop the half with the higher loss"
+    add("--scheduler", metavar="NAME", help=f"{text} ({of.scheduler})")
+    add("--grace-epochs", type=int, metavar="N", help=f"that asha leaves every trial ({of.grace_epochs})")
+    text = "begin with known hyperparameters: a JSON file, or a corpus whose registered models have them"
+    add("--points", metavar="FILE|CORPUS", help=text)
     text = "take a hyperparameter from these values only, for example hidden=72,144"
-    add("--narrow", nargs="+", type=choices, default=[], metavar="NAME=V[,V]", help=text)
-    add("--seed", type=int, default=_DEFAULTS.seed, metavar="N", help="of search and training (%(default)s)")
-    text = "auto: bf16 where the device has units for it (%(default)s)"
-    add("--precision", choices=PRECISIONS, default=_DEFAULTS.precision, help=text)
-    add(
-        "--gpus-per-trial",
-        type=float,
-        metavar="F",
-        help="may be a fraction (as memory allows, four trials a GPU at most)",
-    )
-    add("--cpus-per-trial", type=int, default=_DEFAULTS.cpus_per_trial, metavar="N", help="threads (%(default)s)")
-    add_shards(parser)
-    add_tracking(parser)
-    add("--storage", default=_DEFAULTS.storage, metavar="PATH|URI", help="folder of the sweeps (%(default)s)")
+    add("--narrow", nargs="+", type=choices, metavar="NAME=V[,V]", help=text)
+    add("--seed", type=int, metavar="N", help=f"of search and training ({of.seed})")
+    text = f"auto: bf16 where the device has units for it ({of.precision})"
+    add("--precision", choices=PRECISIONS, help=text)
+    text = "may be a fraction (as memory allows, four trials a GPU at most)"
+    add("--gpus-per-trial", type=float, metavar="F", help=text)
+    add("--cpus-per-trial", type=int, metavar="N", help=f"threads ({of.cpus_per_trial})")
+    text = "trials at a time (as many as the cluster holds); more lets a cluster grow that can"
+    add("--at-once", type=int, metavar="N", help=text)
+    text = f"times that a trial goes on after its process or machine was lost ({of.max_failures})"
+    add("--max-failures", type=int, metavar="N", help=text)
+    text = "end the search after 90m, 2h30m, ...; the best so far is registered, --resume goes on"
+    add("--time-budget", type=duration_s, dest="time_budget_s", metavar="TIME", help=text)
+    add("--shards", metavar="DIR|URI", help=f"prepared corpora ({of.shards})")
+    text = "MLflow store ($MLFLOW_TRACKING_URI, else sqlite:///results/mlflow.db)"
+    add("--tracking-uri", metavar="URI", help=text)
+    add("--storage", metavar="DIR|URI", help=f"where sweeps have their folders ({of.storage})")
     add("--profile", action="store_true", help="measure where the trials' time goes: profile.json, profile.md, a table")
     add("--name", metavar="NAME", help="name of the sweep (corpora, architecture and the time)")
+    text = "go on with the sweep of that --name, with the options it began with; begin it where there is none"
+    add("--resume", action="store_true", help=text)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -64,13 +80,16 @@ def run(arguments: argparse.Namespace) -> None:
     from tuner.sweep import sweep
     from tuner.tracking import in_words
 
-    given = {**vars(arguments), "corpora": tuple(arguments.corpus), "narrow": dict(arguments.narrow)}
-    result = sweep(SweepOptions(**{name: given[name] for name in SweepOptions.__dataclass_fields__ if name in given}))
+    given = {name: value for name, value in vars(arguments).items() if name in SweepOptions.__dataclass_fields__}
+    if "narrow" in given:
+        given["narrow"] = dict(given["narrow"])
+    result = sweep(options_of(given))
     best, metric = result.best, in_words(result.metric)
-    failed = sum(record.state == "failed" for record in result.trials)
+    states = [record.state for record in result.trials]
+    counts = {"failed": states.count("failed"), "stopped early": states.count("stopped"), "undone": result.undone}
     print(
         f"sweep {result.name}: {len(result.trials)} trials in {result.seconds:.0f} s"
-        + (f", {failed} failed" if failed else "")
+        + "".join(f", {count} {what}" for what, count in counts.items() if count)
     )
     chosen = ", ".join(
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"

@@ -1,0 +1,111 @@
+"""A sweep that has been checked: whatever cannot work is refused before anything starts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from data_prep.refused import Refused, check_known
+from data_prep.storage import Storage
+from tuner import store
+from tuner.options import SweepOptions, folder_of, made_name
+from tuner.prepared import open_corpus
+
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Domain
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked sweep: name, folder, space, first points, each corpus's checksum, and those with a test split.
+
+    ``frame_bytes``: of the training and validation frames and their targets, as they lie on a GPU.
+    """
+
+    name: str
+    folder: Storage
+    space: "dict[str, Domain]"
+    points: list[dict[str, Any]]
+    checksums: dict[str, str]
+    tested: tuple[str, ...]
+    bands: int
+    classes: int
+    frame_bytes: int
+
+
+def check(options: SweepOptions) -> Plan:
+    """Refuse, without starting Ray, whatever cannot work."""
+    _check_numbers(options)
+    store.check_uri(options.tracking_uri)
+    from search_spaces import SPACES
+    from tuner.scheduler import SCHEDULERS
+
+    check_known("architecture", options.architecture, sorted(SPACES))
+    check_known("scheduler", options.scheduler, sorted(SCHEDULERS))
+    if not options.corpora or len(set(options.corpora)) < len(options.corpora):
+        raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
+    from data_prep.shards import bytes_a_frame
+    from trainables.data import check_fit
+    from trainables.tasks import find_task
+    from tuner.points import checked, read_points
+
+    task = find_task(options.task)
+    opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
+    for corpus in opened.values():
+        for split in ("train", "validation"):
+            corpus.require(split)
+    check_fit([corpus.manifest for corpus in opened.values()], task.targets)
+    checksums = {name: corpus.checksum for name, corpus in opened.items()}
+    tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
+    folder = folder_of(options.storage, options.name or made_name(options))
+    space = _space(dict(SPACES[options.architecture]), options.narrow)
+    _refuse_values(options)
+    points = checked(read_points(options.points, options.architecture, options.tracking_uri), space, options.points)
+    manifests = [corpus.manifest for corpus in opened.values()]
+    bands, classes = manifests[0].bands, len(manifests[0].classes)
+    frames = sum(of.splits[split].frames for of in manifests for split in ("train", "validation"))
+    name, frame_bytes = folder.location.rpartition("/")[2], frames * bytes_a_frame(bands, classes)
+    return Plan(name, folder, space, points, checksums, tested, bands, classes, frame_bytes)
+
+
+def _check_numbers(options: SweepOptions) -> None:
+    for what, number in (
+        ("trials", options.trials),
+        ("epochs", options.max_epochs),
+        ("CPUs per trial", options.cpus_per_trial),
+        ("epochs of grace", options.grace_epochs),
+        ("windows a batch", 1 if options.batch_size is None else options.batch_size),
+        ("trials at once", 1 if options.at_once is None else options.at_once),
+    ):
+        if number < 1:
+            raise Refused(f"a sweep of {number} {what} does nothing; ask for 1 or more")
+    gpus = options.gpus_per_trial or 0.0
+    if not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
+        raise Refused(f"--gpus-per-trial {gpus:g}: expected 0, a fraction or a whole number of GPUs")
+    if options.max_failures < 0:
+        raise Refused(f"--max-failures {options.max_failures}: expected 0 or more")
+    if options.time_budget_s is not None and not 0 < options.time_budget_s < math.inf:
+        raise Refused(f"a time budget of {options.time_budget_s:g} s: expected more than none")
+
+
+def _refuse_values(options: SweepOptions) -> None:
+    """Refuse a value that a hyperparameter was narrowed to and that builds no configuration."""
+    from trainables.config import Settings
+    from trainables.models import MODELS
+
+    settings = set(Settings.__dataclass_fields__)
+    for key, values in options.narrow.items():
+        for value in values:
+            (Settings if key in settings else MODELS[options.architecture].config).from_dict({key: value})
+
+
+def _space(space: "dict[str, Domain]", narrow: Mapping[str, Sequence[Any]]) -> "dict[str, Domain]":
+    """``space`` with some hyperparameters narrowed to the values given."""
+    from ray import tune
+
+    for key, values in narrow.items():
+        check_known("hyperparameter", key, sorted(space))
+        if not values:
+            raise Refused(f"hyperparameter {key!r} is narrowed to no value at all; give one or more")
+        space[key] = tune.choice(list(values))
+    return space

@@ -1,0 +1,55 @@
+"""A sweep's folder: what was asked, whose it is, and its trials.
+
+NAME/sweep.json      options, checksums of the corpora, the sweep's id; written before the first trial
+     trial-0001/     see `tuner.trial_folder`
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_prep.refused import Refused
+from data_prep.storage import Storage
+from tuner.claim import OURS
+
+SWEEP, FORMAT = "sweep.json", 1
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """What `sweep.json` holds: options, the corpora's checksums, first points, and an id that no other sweep has."""
+
+    options: dict[str, Any]
+    manifests: dict[str, str]
+    points: list[dict[str, Any]] = field(default_factory=list)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def save(self, folder: Storage) -> None:
+        """Write it."""
+        content = {"format": FORMAT, "id": self.id, "options": self.options}
+        content |= {"manifests": self.manifests, "points": self.points}
+        folder.write(SWEEP, (json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Storage) -> "SweepFile | None":
+        """Read it; None where no sweep has begun in the folder, Refused where there is something else."""
+        try:
+            content = json.loads(folder.read(SWEEP))
+            if content.pop("format") != FORMAT:
+                raise ValueError("another version of mirtune wrote it")
+            found = cls(**content)
+            if not (isinstance(found.id, str) and isinstance(found.options, Mapping)):
+                raise ValueError("its content does not fit together")
+        except FileNotFoundError:
+            if others := [name for name in folder.names() if name not in OURS]:
+                raise Refused(
+                    f"{folder.location} is in use and holds no sweep ({others[0]!r}); choose another --name"
+                ) from None
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise Refused(
+                f"{folder.location}/{SWEEP} is not the file of a sweep ({error}); choose another --name"
+            ) from error
+        return found

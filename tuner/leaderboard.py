@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from data_prep.refused import printable
 from tuner import registry, store
-from tuner.tracking import in_words
+from tuner.telling import in_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,10 +38,13 @@ class Row:
         return content
 
 
-def leaderboard(tracking_uri: str = store.DEFAULT_TRACKING_URI, corpora: Sequence[str] = ()) -> list[Row]:
-    """A row per registered best model, each corpus's best first; with ``corpora`` only those trained on one of them."""
+def leaderboard(tracking_uri: str | None = None, corpora: Sequence[str] = ()) -> list[Row]:
+    """A row per registered best model, each corpus's best first; with ``corpora`` only those trained on one of them.
+
+    Without ``tracking_uri`` the store is `store.default_uri`. Models that other programs registered are left out.
+    """
     rows = []
-    for version in registry.all_best(tracking_uri):
+    for version in registry.all_best(tracking_uri or store.default_uri()):
         tags = version.tags
         row = Row(
             corpus=tags["corpora"],
@@ -61,11 +65,15 @@ def leaderboard(tracking_uri: str = store.DEFAULT_TRACKING_URI, corpora: Sequenc
 
 
 def table(rows: Sequence[Row]) -> "Table":
-    """The rows for people."""
+    """The rows for people; what a store holds is shown as it is, and never obeyed by rich or a terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
+    def shown_as(text: str) -> str:
+        return escape(printable(text))
+
     metrics = {row.metric for row in rows}
-    metric = in_words(metrics.pop()) if len(metrics) == 1 else "score"
+    metric = shown_as(in_words(metrics.pop())) if len(metrics) == 1 else "score"
     shown = Table(title=f"Best {metric} per corpus and architecture")
     for title in ("corpus", "architecture"):
         shown.add_column(title)
@@ -77,6 +85,11 @@ def table(rows: Sequence[Row]) -> "Table":
     shown.add_column("when")
     for row in rows:
         test = "" if row.test is None else f"{row.test:.3f}"
-        numbers = (f"{row.validation:.3f}", test, row.protocol, f"{row.parameters:,}", str(row.trials))
-        shown.add_row(row.corpus, row.architecture, *numbers, f"{datetime.fromisoformat(row.when):%Y-%m-%d %H:%M}")
+        numbers = (f"{row.validation:.3f}", test, shown_as(row.protocol), f"{row.parameters:,}", str(row.trials))
+        shown.add_row(
+            shown_as(row.corpus),
+            shown_as(row.architecture),
+            *numbers,
+            f"{datetime.fromisoformat(row.when):%Y-%m-%d %H:%M}",
+        )
     return shown

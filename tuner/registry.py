@@ -4,29 +4,38 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from data_prep.files import write_atomically
 from data_prep.refused import Refused
 from tuner import store
-from tuner.tracking import first_line, in_words, safe
-from tuner.trial import CHECKPOINT_FOLDER
+from tuner.card import card
+from tuner.download import CHECKPOINT_FILES, CHECKPOINT_FOLDER, downloaded
+from tuner.model_versions import (
+    BEST,
+    answering,
+    best_first,
+    best_version,
+    is_readable,
+    model_name,
+    slashed,
+    versions,
+)
+from tuner.telling import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
     from trainables.checkpoint import Checkpoint
 
-BEST = "best"  # the alias
-FILES = {"model.safetensors", "config.json", "README.md"}
-_NAME = re.compile(r"(?P<corpora>[\w+-]+)/(?P<architecture>\w+)")
+FILES = {*CHECKPOINT_FILES, "README.md"}
+MOST_POINTS = 5
+# What tells the checkpoint of one publication from another's.
+SAME = (store.SWEEP_ID, "epoch", "validation")
+_NAME = re.compile(r"(?P<corpora>[\w+-]+)(/(?P<architecture>\w+))?")
 
 
 @dataclass(frozen=True)
@@ -38,15 +47,13 @@ class Registered:
     is_best: bool
 
 
-def model_name(corpora: Iterable[str], architecture: str) -> str:
-    """The registered name: corpora sorted and joined by "+", a dot, the architecture."""
-    return f"{'+'.join(sorted(corpora))}.{architecture}"
+def register(
+    client: "MlflowClient", name: str, run_id: str, tags: Mapping[str, str], folder: str = CHECKPOINT_FOLDER
+) -> Registered:
+    """Register the checkpoint in a ``folder`` of a run's artifacts, unless it is; the alias goes to the best version.
 
-
-def register(client: "MlflowClient", name: str, run_id: str, tags: Mapping[str, str]) -> Registered:
-    """Register the checkpoint in a run's artifacts; the alias moves only to a better validation score.
-
-    ``tags`` has at least `validation` (the score) and `mode` ("max" or "min").
+    The best one has the best validation score, of equal ones the first. ``tags`` has at least `validation` (the score)
+    and `mode` ("max" or "min").
     """
     from mlflow.exceptions import MlflowException
 
@@ -55,27 +62,23 @@ def register(client: "MlflowClient", name: str, run_id: str, tags: Mapping[str, 
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = f"{client.get_run(run_id).info.artifact_uri}/{CHECKPOINT_FOLDER}"
-    made = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
-    holder = best_version(client, name)
-    sign = 1 if tags["mode"] == "max" else -1
-    is_best = holder is None or sign * float(tags["validation"]) > sign * float(holder.tags["validation"])
-    if is_best:
-        client.set_registered_model_alias(name, BEST, made.version)
-    return Registered(name, int(made.version), is_best)
+    made = registered(client, name, run_id, tags)
+    if made is None:
+        source = f"{client.get_run(run_id).info.artifact_uri}/{folder}"
+        made = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    # Another sweep may move the alias between our looking and our moving it: look again after.
+    while True:
+        best = best_first(versions(client, name))[0]
+        holder = best_version(client, name)
+        if holder is not None and int(holder.version) == int(best.version):
+            return Registered(name, int(made.version), int(best.version) == int(made.version))
+        client.set_registered_model_alias(name, BEST, best.version)
 
 
-def best_version(client: "MlflowClient", name: str) -> "ModelVersion | None":
-    """The version that holds the alias, or None where the model or the alias is not there."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, BEST)
-    except MlflowException as error:
-        # The SQLite store answers a missing alias with INVALID_PARAMETER_VALUE.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+def registered(client: "MlflowClient", name: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion | None":
+    """The version of that run's checkpoint with the same score, epoch and sweep; None where there is none."""
+    same = [of for of in versions(client, name) if of.run_id == run_id]
+    return next((of for of in same if all(of.tags.get(key) == tags.get(key) for key in SAME)), None)
 
 
 def all_best(tracking_uri: str) -> "list[ModelVersion]":
@@ -83,117 +86,103 @@ def all_best(tracking_uri: str) -> "list[ModelVersion]":
     store.check_uri(tracking_uri)
     if not store.exists(tracking_uri):
         return []
-    with _answering(tracking_uri) as client:
-        names = sorted(model.name for model in client.search_registered_models(max_results=1000))
-        versions = [best_version(client, name) for name in names]
-    return [version for version in versions if version is not None and "architecture" in version.tags]
+    with answering(tracking_uri) as client:
+        names, token = [], None
+        while True:
+            page = client.search_registered_models(max_results=1000, page_token=token)
+            names += [model.name for model in page]
+            token = page.token
+            if not token:
+                break
+        found = [best_version(client, name) for name in sorted(names)]
+    return [version for version in found if version is not None and is_readable(version)]
 
 
 def find(name: str, tracking_uri: str) -> "ModelVersion":
     """The best version of CORPUS/ARCHITECTURE (corpora joined by "+" in any order); Refused where there is none."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or match["architecture"] is None:
         raise Refused(
             f"{name!r} is not the name of a registered model; expected CORPUS/ARCHITECTURE, for example demo/crnn"
         )
     wanted = model_name(match["corpora"].split("+"), match["architecture"])
-    versions = {version.name: version for version in all_best(tracking_uri)}
-    if wanted not in versions:
-        there = ", ".join(sorted(slashed(version) for version in versions.values()))
+    there = {version.name: version for version in all_best(tracking_uri)}
+    if wanted not in there:
         raise Refused(
             f"no model {name!r} is registered in {safe(tracking_uri)}; "
-            + (f"choose from {there}" if there else "run `mirtune sweep` first")
+            + (f"choose from {_listed(there.values())}" if there else "run `mirtune sweep` first")
         )
-    return versions[wanted]
+    return there[wanted]
 
 
-def slashed(version: "ModelVersion") -> str:
-    """CORPUS/ARCHITECTURE, as people type it."""
-    return f"{version.tags['corpora']}/{version.tags['architecture']}"
+def points(name: str, architecture: str, tracking_uri: str) -> list[dict[str, Any]]:
+    """Hyperparameters of the registered versions of CORPUS[/ARCHITECTURE]: the best first, each once, 5 at most.
+
+    Refused where none of that architecture is registered, or ``name`` is of another one.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise Refused(f"{name!r} names no registered models; expected CORPUS or CORPUS/ARCHITECTURE, for example demo")
+    if match["architecture"] not in (None, architecture):
+        raise Refused(f"{name!r} has hyperparameters of another architecture; expected {architecture}: name its corpus")
+    wanted = model_name(match["corpora"].split("+"), architecture)
+    store.check_uri(tracking_uri)
+    found: list[dict[str, Any]] = []
+    if store.exists(tracking_uri):
+        with answering(tracking_uri) as client:
+            for version in best_first(versions(client, wanted)):
+                point = _point(version)
+                if point and point not in found:
+                    found.append(point)
+    if not found:
+        there = all_best(tracking_uri)
+        raise Refused(
+            f"no model of {match['corpora']!r} and {architecture!r} with hyperparameters is registered in "
+            f"{safe(tracking_uri)}; " + (f"there are {_listed(there)}" if there else "run `mirtune sweep` first")
+        )
+    return found[:MOST_POINTS]
 
 
-def pull(name: str, out: Path, tracking_uri: str = store.DEFAULT_TRACKING_URI) -> Path:
+def _point(version: "ModelVersion") -> dict[str, Any] | None:
+    """The hyperparameters of a version: numbers and words by name; None where it has something else."""
+    try:
+        point = json.loads(version.tags.get("hyperparameters", ""))
+    except (ValueError, RecursionError):
+        return None
+    scalars = isinstance(point, dict) and all(isinstance(value, int | float | str) for value in point.values())
+    return point if scalars else None
+
+
+def _listed(of: "Iterable[ModelVersion]") -> str:
+    return ", ".join(sorted(slashed(version) for version in of))
+
+
+def pull(name: str, out: Path, tracking_uri: str | None = None) -> Path:
     """Put the best checkpoint of CORPUS/ARCHITECTURE into the folder ``out``, with a README.md; returns the folder.
 
-    An earlier pull there is replaced; Refused where ``out`` holds anything else or the model is not registered.
+    An earlier pull there is replaced; Refused where ``out`` holds anything else, the model is not registered, or what
+    the store has is not whole. Without ``tracking_uri`` the store is `store.default_uri`.
     """
+    uri = tracking_uri or store.default_uri()
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= FILES):
         raise Refused(f"{out} exists and is not an earlier pull; choose another folder for --out")
-    version = find(name, tracking_uri)
-    with write_atomically(out) as temporary, _downloaded(version, tracking_uri) as folder:
+    version = find(name, uri)
+    with write_atomically(out) as temporary, downloaded(version, uri) as folder:
         shutil.copytree(folder, temporary)
         (temporary / "README.md").write_text(card(version, out.name), encoding="utf-8")
     return out
 
 
-def resolve(checkpoint: str, tracking_uri: str = store.DEFAULT_TRACKING_URI) -> "Checkpoint":
+def resolve(checkpoint: str, tracking_uri: str | None = None) -> "Checkpoint":
     """The checkpoint in a folder, or the best one that is registered as CORPUS/ARCHITECTURE.
 
     Raises Refused where it is neither, or the folder is incomplete.
     """
     from trainables.checkpoint import Checkpoint
 
-    if Path(checkpoint).exists() or _NAME.fullmatch(checkpoint) is None:
+    match = _NAME.fullmatch(checkpoint)
+    if Path(checkpoint).exists() or match is None or match["architecture"] is None:
         return Checkpoint.load(Path(checkpoint))
-    with _downloaded(find(checkpoint, tracking_uri), tracking_uri) as folder:
+    uri = tracking_uri or store.default_uri()
+    with downloaded(find(checkpoint, uri), uri) as folder:
         return Checkpoint.load(folder)
-
-
-def card(version: "ModelVersion", folder: str) -> str:
-    """What the checkpoint is, how good, where from, and how to use it, in Markdown."""
-    tags = version.tags
-    corpora = " and ".join(tags["corpora"].split("+"))
-    metric = in_words(tags["metric"])
-    tests: Mapping[str, Mapping[str, Any]] = json.loads(tags.get("tests", "{}"))
-    rows = [f"| {corpora} | validation | {float(tags['validation']):.3f} |"]
-    rows += [
-        f"| {corpus} | test, protocol {score['protocol']} | {score[tags['metric']]:.3f} |"
-        for corpus, score in tests.items()
-    ]
-    made = "\n".join(f"- {key}: {tags[key]}" for key in ("sweep", "parameters", "trials", "epochs") if key in tags)
-    return f"""# {slashed(version)}, version {version.version}
-
-A mirtune checkpoint: `{tags["architecture"]}`, task `{tags["task"]}`, trained on {corpora}.
-
-| corpus | split | {metric} |
-| --- | --- | --- |
-{chr(10).join(rows)}
-
-{made}
-
-Made by
-
-    {tags["command"]}
-
-Use it
-
-    mirtune evaluate {folder} --on {tags["corpora"].split("+")[0]}
-    mirtune transcribe AUDIO --checkpoint {folder} --out midi
-
-`config.json` says how it was trained; `model.safetensors` holds the weights.
-"""
-
-
-@contextmanager
-def _answering(tracking_uri: str) -> "Iterator[MlflowClient]":
-    """A client; Refused in one sentence where the store does not answer."""
-    client = None
-    try:
-        client = store.connect(tracking_uri)
-        yield client
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(
-            f"the tracking store {safe(tracking_uri)} does not answer ({first_line(error)}); check --tracking-uri"
-        ) from error
-
-
-@contextmanager
-def _downloaded(version: "ModelVersion", tracking_uri: str) -> "Iterator[Path]":
-    from mlflow import artifacts
-
-    with TemporaryDirectory() as folder:
-        with _answering(tracking_uri):
-            path = artifacts.download_artifacts(artifact_uri=version.source, dst_path=folder, tracking_uri=tracking_uri)
-        yield Path(path)

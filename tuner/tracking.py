@@ -1,214 +1,201 @@
 """Runs in MLflow: one for the sweep, one inside it for each trial.
 
-Everything is written by one thread from a queue, so a slow or absent store neither stops nor slows a sweep: what cannot
-be written waits and is tried again; what is left when the sweep ends is counted and told.
+A sweep that goes on, or a trial that is tried again, tells its whole history anew: runs that are there are found by
+the sweep's id and the trial's name, and what they have already is left out. So every epoch stands once, whatever was
+killed when.
 """
 
 import math
-import queue
-import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from data_prep.refused import printable
 from tuner import store
+from tuner.telling import first_line, in_words, safe, say
+from tuner.waiting import WaitingStore
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+__all__ = ["SWEEP_RUN", "Tracker", "first_line", "in_words", "log_new", "safe", "say"]
 
 SWEEP_RUN = "sweep"  # the trial tag of the sweep's own run
-SECONDS_TO_WAIT_AT_END = 20.0
-LONGEST_PAUSE_S = 10.0
-# Answers of a store that is there: asking again would bring the same answer.
-FINAL_ANSWERS = {
-    "ALREADY_EXISTS",
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "PERMISSION_DENIED",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_DOES_NOT_EXIST",
-    "UNAUTHENTICATED",
-}
+SECONDS_TO_WAIT_AT_END = 60.0
+LONGEST_TEXT = 5000  # of a parameter or tag; MLflow takes 6000 and 8000
 
 
 @dataclass
-class _Entry:
-    what: str
-    write: Callable[["MlflowClient"], Any]
-    done: "Future[Any]" = field(default_factory=Future)
+class _Run:
+    """What the store has of a run: its end, its latest values, and at which steps it has a metric."""
+
+    id: str
+    status: str = "RUNNING"
+    tags: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, set[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: "Run") -> "_Run":
+        """A run that the store has."""
+        data = run.data
+        return cls(run.info.run_id, run.info.status, dict(data.tags), dict(data.params), dict(data.metrics))
 
 
 class Tracker:
-    """The runs of one sweep. Its methods return at once and never raise; `close` says what could not be written."""
+    """The runs of one sweep. Its methods return at once and never raise; `close` says what could not be written.
 
-    def __init__(self, uri: str, sweep: str, tags: Mapping[str, str]):
-        self.uri, self.sweep, self.patience_s = uri, sweep, SECONDS_TO_WAIT_AT_END
-        self.lost: list[str] = []  # what could not be written
-        self.error: Exception | None = None  # and why, the latest time
-        self._tags = {**tags, **store.code_version(), "sweep": sweep}
-        self._runs: dict[str, str] = {}  # trial -> run id
-        self._client: MlflowClient | None = None
-        self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self._deadline = math.inf
-        self._answers = True  # whether the store took the latest entry that was offered
-        self._asked = False  # whether there was anything to write
-        self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
-        self._thread.start()
+    ``sweep_id`` tells the sweep from others of its name; ``step_metric`` is a metric that every epoch has.
+    """
+
+    def __init__(
+        self, uri: str, sweep: str, tags: Mapping[str, str], sweep_id: str = "", step_metric: str = "validation_loss"
+    ):
+        self.uri, self.sweep, self.sweep_id, self.step_metric = uri, sweep, sweep_id or sweep, step_metric
+        self._tags = {**tags, **store.code_version(), "sweep": sweep, store.SWEEP_ID: self.sweep_id}
+        self._runs: dict[str, _Run] = {}  # by trial
+        self._store = WaitingStore(uri, SECONDS_TO_WAIT_AT_END)
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the store did not take something, the latest time."""
+        return self._store.error
 
     def start_sweep(self, parameters: Mapping[str, Any]) -> None:
-        """Open the sweep's own run."""
+        """Open the sweep's own run; one that has ended is open again."""
         self._put("the sweep's run", lambda client: self._start(client, SWEEP_RUN, self.sweep, parameters))
 
     def start_trial(self, trial: str, name: str, parameters: Mapping[str, Any]) -> None:
-        """Open a trial's run; ``name`` is what people read."""
+        """Open a trial's run; ``name`` is what people read.
+
+        One that was killed is open again; one that finished or failed when an epoch comes that it does not have.
+        """
         self._put(f"the run of {name}", lambda client: self._start(client, trial, name, parameters))
 
     def epoch(self, trial: str, number: int, metrics: Mapping[str, float]) -> None:
-        """Write an epoch's metrics in one request; those that are not finite are left out."""
+        """Write an epoch's metrics in one request, unless the run has them; those that are not finite are left out."""
         now_ms = int(time.time() * 1000)
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if not finite:
+            return
+        by = self.step_metric if self.step_metric in finite else min(finite)
 
         def write(client: "MlflowClient") -> None:
             from mlflow.entities import Metric
 
-            rows = [Metric(name, value, now_ms, number) for name, value in finite.items()]
-            client.log_batch(self._runs[trial], metrics=rows)
+            run = self._runs[trial]
+            if by not in run.steps:
+                known = client.get_metric_history(run.id, by) if by in run.metrics else ()
+                run.steps[by] = {point.step for point in known}
+            if number in run.steps[by]:
+                return
+            self._reopen(client, run)
+            client.log_batch(run.id, metrics=[Metric(name, value, now_ms, number) for name, value in finite.items()])
+            run.steps[by].add(number)
 
         self._put("metrics of an epoch", write)
 
     def end(self, trial: str, status: str, *, reason: str = "", summary: Mapping[str, float] | None = None) -> None:
-        """Close a run as FINISHED, FAILED or KILLED, with the reason as its tag and metrics that sum it up."""
-        if summary:
-            self.epoch(trial, 0, summary)
+        """Close a run as FINISHED, FAILED or KILLED, with the reason as its tag and metrics that sum it up.
+
+        Nothing is written where the run ended the same way before.
+        """
         end_ms = int(time.time() * 1000)
+        finite = {name: float(value) for name, value in (summary or {}).items() if math.isfinite(value)}
 
         def write(client: "MlflowClient") -> None:
-            if reason:
-                client.set_tag(self._runs[trial], "reason", reason[:5000])
-            client.set_terminated(self._runs[trial], status, end_ms)
+            run, why = self._runs[trial], _text(reason)
+            log_new(client, run.id, run.metrics, finite, end_ms)
+            run.metrics.update(finite)
+            if why and run.tags.get("reason") != why:
+                client.set_tag(run.id, "reason", why)
+                run.tags["reason"] = why
+            elif not why and "reason" in run.tags:
+                client.delete_tag(run.id, "reason")
+                del run.tags["reason"]
+            if run.status != status:
+                client.set_terminated(run.id, status, end_ms)
+                run.status = status
 
         self._put("the end of a run", write)
 
     def ask(self, what: str, write: Callable[["MlflowClient", dict[str, str]], Any]) -> Any:
-        """Carry out ``write(client, runs)`` after all that was put before; its result, or None when it could not be."""
-        done = self._put(what, lambda client: write(client, dict(self._runs)))
-        self._give_it(self.patience_s)
-        try:
-            return done.result(timeout=self.patience_s + 60)  # an upload that has begun may take its time
-        except Exception:
-            return None
-        finally:
-            self._deadline = math.inf
-            self._closing.clear()
+        """Carry out ``write(client, runs)`` after all that was put before; its result, or None when it could not be.
+
+        ``runs``: run ids by trial.
+        """
+        return self._store.ask(what, lambda client: write(client, {trial: run.id for trial, run in self._runs.items()}))
 
     def close(self) -> str:
         """Wait for what is left, a while; one sentence on what was lost, or an empty string."""
-        self._give_it(self.patience_s)
-        self._entries.put(None)
-        self._thread.join(self.patience_s + 5)
-        if self._thread.is_alive() and self._asked:
-            self.lost.append("what is still being written")
-        if not self.lost:
+        self._store.close()
+        lost = self._store.lost
+        if not lost:
             return ""
         return (
-            f"the tracking store {safe(self.uri)} did not take {len(self.lost)} reports, first {self.lost[0]} "
-            f"({first_line(self.error)}); the sweep's own folder has the checkpoints"
+            f"the tracking store {safe(self.uri)} did not take {len(lost)} reports, first {lost[0]} "
+            f"({first_line(self.error)}); `mirtune sweep --name {self.sweep} --resume` sends what is missing"
         )
 
     def _put(self, what: str, write: Callable[["MlflowClient"], Any]) -> "Future[Any]":
-        self._asked = True
-        entry = _Entry(what, write)
-        self._entries.put(entry)
-        return entry.done
-
-    def _give_it(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
-        self._closing.set()
-
-    def _write_all(self) -> None:
-        # Importing MLflow and making a store's tables takes seconds: while Ray starts, not beside the first trials.
-        with suppress(Exception):  # the first entry meets the same error, and tells of it
-            self._client = store.connect(self.uri)
-        while (entry := self._entries.get()) is not None:
-            self._write(entry)
-
-    def _write(self, entry: _Entry) -> None:
-        pause_s = 0.5
-        while self._answers or time.monotonic() < self._deadline:
-            try:
-                if self._client is None:
-                    self._client = store.connect(self.uri)
-                result = entry.write(self._client)
-                self._answers = True
-                entry.done.set_result(result)
-                return
-            except Exception as error:
-                self.error = error
-                was_there, self._answers = self._answers, is_final(error)
-                if self._answers:
-                    break
-                if was_there:
-                    say(f"the tracking store {safe(self.uri)} does not answer ({first_line(error)}); reports wait")
-            # Woken when the sweep ends, so that a long pause does not eat the time that is left.
-            if self._closing.is_set():
-                time.sleep(min(pause_s, 1.0))
-            else:
-                self._closing.wait(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self.lost.append(entry.what)
-        entry.done.set_exception(self.error or RuntimeError("given up"))
+        return self._store.put(what, write).done
 
     def _start(self, client: "MlflowClient", trial: str, name: str, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
+        run = self._runs.get(trial) or self._find(client, trial) or self._make(client, trial, name)
+        self._runs[trial] = run
+        if run.status == "KILLED" or trial == SWEEP_RUN:
+            self._reopen(client, run)
+        # MLflow refuses another value for a parameter that is there.
+        missing = {key: _text(value) for key, value in parameters.items() if key not in run.parameters}
+        if missing:
+            client.log_batch(run.id, params=[Param(key, value) for key, value in missing.items()])
+            run.parameters.update(missing)
+
+    def _find(self, client: "MlflowClient", trial: str) -> _Run | None:
+        """The run that the store has; where a lost answer made two, an empty one is removed."""
         experiment = store.experiment_id(client, self.uri)
-        # A run whose making was not answered may be there: look before making another.
-        found = client.search_runs(
-            [experiment], f"tags.sweep = '{self.sweep}' and tags.trial = '{trial}'", max_results=1
-        )
-        if found:
-            run_id = found[0].info.run_id
-        else:
-            tags = {**self._tags, "trial": trial}
-            if trial != SWEEP_RUN:
-                tags["mlflow.parentRunId"] = self._runs[SWEEP_RUN]
-            run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
-        self._runs[trial] = run_id
+        which = f'tags."{store.SWEEP_ID}" = {store.quoted(self.sweep_id)} and tags.trial = {store.quoted(trial)}'
+        there = client.search_runs([experiment], which, order_by=["attributes.start_time ASC"])
+        found = sorted(there, key=lambda run: not run.data.metrics)
+        for spare in found[1:]:
+            if not spare.data.metrics:
+                client.delete_run(spare.info.run_id)
+        return _Run.of(found[0]) if found else None
+
+    def _make(self, client: "MlflowClient", trial: str, name: str) -> _Run:
+        tags = {key: _text(value) for key, value in {**self._tags, "trial": trial}.items()}
+        if trial != SWEEP_RUN:
+            tags["mlflow.parentRunId"] = self._runs[SWEEP_RUN].id
+        made = client.create_run(store.experiment_id(client, self.uri), tags=tags, run_name=_text(name))
+        return _Run(made.info.run_id)
+
+    @staticmethod
+    def _reopen(client: "MlflowClient", run: _Run) -> None:
+        if run.status != "RUNNING":
+            client.update_run(run.id, "RUNNING")
+            run.status = "RUNNING"
 
 
-def is_final(error: Exception) -> bool:
-    """Whether the store, or our own mistake, answered; False where the store is absent, locked or overloaded."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import OperationalError
+def log_new(
+    client: "MlflowClient", run_id: str, known: Mapping[str, float], values: Mapping[str, float], now_ms: int,
+    tags: Iterable[tuple[str, str]] = (),
+) -> None:  # fmt: skip
+    """Write those values (at step 0) that differ from the ``known`` ones, and tags, in one request if there are any."""
+    from mlflow.entities import Metric, RunTag
 
-    if isinstance(error, MlflowException):
-        return error.error_code in FINAL_ANSWERS
-    return not isinstance(error, OSError | OperationalError)
-
-
-def first_line(error: BaseException | None) -> str:
-    """Kind and first line of an error's text."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    rows = [Metric(name, value, now_ms, 0) for name, value in values.items() if known.get(name) != value]
+    marks = [RunTag(key, _text(value)) for key, value in tags]
+    if rows or marks:
+        client.log_batch(run_id, metrics=rows, tags=marks)
 
 
-def in_words(metric: str) -> str:
-    """A metric as people read it: "validation micro F1"."""
-    return " ".join("F1" if word == "f1" else word for word in metric.split("_"))
-
-
-def say(text: str) -> None:
-    """One line on standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def safe(uri: str) -> str:
-    """The URI without a password."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else uri
+def _text(value: Any) -> str:
+    """What a store keeps of a text: no secret, nothing that a terminal obeys or a database refuses."""
+    return printable(safe(str(value)))[:LONGEST_TEXT]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from data_prep.refused import printable
 from tuner.commands.common import add_json, add_tracking, print_json, print_table
 
 SUMMARY = "best validation and test score per corpus and architecture"
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
         others = sorted({row.corpus for row in leaderboard(arguments.tracking_uri)}) if of else []
         there = f"choose from {', '.join(others)}, or " if others else ""
         todo = f"{there}run mirtune sweep --corpus NAME --architecture NAME --trials N"
-        print(f"no model is registered{of} yet; {todo}", file=sys.stderr)
+        print(printable(f"no model is registered{of} yet; {todo}"), file=sys.stderr)
     if arguments.json:
         print_json([row.to_dict() for row in rows])
     elif rows:

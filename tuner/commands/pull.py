@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from data_prep.refused import printable
 from tuner.commands.common import add_tracking
 
 SUMMARY = "copy the best registered checkpoint into a folder"
@@ -22,4 +23,4 @@ def run(arguments: argparse.Namespace) -> None:
     from tuner.registry import pull
 
     folder = pull(arguments.name, arguments.out, arguments.tracking_uri)
-    print(f"{arguments.name} is in {folder}; README.md there says what it is and how to use it")
+    print(printable(f"{arguments.name} is in {folder}; README.md there says what it is and how to use it"))

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Transcribe every input; Refused, before anything is written, where two would be written to one file."""
-    from data_prep.refused import Refused
+    from data_prep.refused import Refused, printable
     from trainables.transcription import Transcriber, plot, write_midi
     from tuner.registry import resolve
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         shown.append({**files, "seconds": transcription.seconds, "onsets": len(transcription.onsets)})
         if not arguments.json:
             plotted = f", plotted in {picture}" if arguments.plot else ""
-            print(f"{audio}: {shown[-1]['onsets']} onsets in {midi}{plotted}")
+            print(printable(f"{audio}: {shown[-1]['onsets']} onsets in {midi}{plotted}"))
     if arguments.json:
         print_json(shown)
     if refused:

@@ -6,15 +6,17 @@ where the name says nothing.
 """
 
 import re
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from data_prep.annotations.xml import parse_xml
+from data_prep.bounded import read_bounded
 from data_prep.refused import Refused
 from data_prep.samples import LONGEST_HIT_S, SAMPLE_RATE_HZ, Layer, Voice, trim_hit
 
@@ -75,7 +77,7 @@ class Drumkit:
     instruments: dict[str, tuple[tuple[Recording, ...], ...]]
 
 
-def _number(element: ElementTree.Element, tag: str, default: float) -> float:
+def _number(element: Element, tag: str, default: float) -> float:
     try:
         value = float(element.findtext(tag) or default)
     except ValueError:
@@ -83,7 +85,7 @@ def _number(element: ElementTree.Element, tag: str, default: float) -> float:
     return value if np.isfinite(value) else default
 
 
-def _recordings(instrument: ElementTree.Element, folder: Path) -> tuple[Recording, ...]:
+def _recordings(instrument: Element, folder: Path) -> tuple[Recording, ...]:
     gain = _number(instrument, "volume", 1.0) * _number(instrument, "gain", 1.0)
     found = [(layer, gain * _number(instrument, "layerGain", 1.0)) for layer in instrument.findall("layer")]
     for component in instrument.findall("instrumentComponent"):
@@ -121,20 +123,14 @@ def read_drumkit(folder: Path, notes: dict[int, str]) -> Drumkit:
     """
     path = folder / "drumkit.xml"
     try:
-        if path.stat().st_size > XML_LIMIT_BYTES:
-            raise Refused(
-                f"{path} is larger than {XML_LIMIT_BYTES >> 20} MB; a drumkit.xml is far smaller: replace or remove it"
-            )
-        content = path.read_bytes()
-        if b"<!ENTITY" in content:
-            raise Refused(f"{path} defines XML entities; a drumkit.xml has none, so replace or remove it")
-        root = ElementTree.fromstring(content)
-    except (OSError, ElementTree.ParseError, LookupError) as error:
+        content = read_bounded(path, XML_LIMIT_BYTES, "drumkit.xml", "a kit's is far smaller")
+        root = parse_xml(content, path, "a drumkit.xml has none")
+    except Refused as refused:
         raise Refused(
-            f"{path} cannot be read as a Hydrogen drumkit ({error}); replace it or leave the kit out"
-        ) from error
+            f"{path} cannot be read as a Hydrogen drumkit ({refused}); replace it or leave the kit out"
+        ) from refused
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+        element.tag = element.tag.rpartition(":")[2]
     pieces: dict[str, list[tuple[Recording, ...]]] = {}
     total = 0
     for instrument in root.iter("instrument"):

@@ -1,7 +1,6 @@
 """What a user may ask of a preparation: checked, named, and kept in the manifest so that it can be done again."""
 
 import os
-import re
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any
 
 from data_prep.accompaniment import load_accompaniments
 from data_prep.corpora import CORPORA, CorpusSource, PrepOptions
-from data_prep.manifest import Manifest
+from data_prep.manifest import NAME, Manifest
 from data_prep.refused import Refused
 
 OF_ALL_CORPORA = ("classes", "name", "seed", "workers", "unknown_labels")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def prepared_name(corpus: str, options: PrepOptions) -> str:

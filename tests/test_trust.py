@@ -41,9 +41,6 @@ CALLS = {
 }
 METHODS = {"extractall", "unpack_archive", "load_model", "read_pickle"}
 FLAGS = {"allow_pickle", "shell"}  # as keywords, unless they are False
-ALLOWED: dict[tuple[str, str], str] = {
-    ("tuner/watch.py", "ray.cloudpickle"): "Ray's own file of a trial's error, written on this cluster by this sweep",
-}
 SLOW = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 HOSTILE = (
     "..",
@@ -107,7 +104,7 @@ def test_nothing_that_is_read_is_executed_or_unpickled():
     assert len(paths) > 80
     for path in paths:
         name = path.relative_to(ROOT).as_posix()
-        found = {what for what in dangers(ast.parse(path.read_text())) if (name, what) not in ALLOWED}
+        found = dangers(ast.parse(path.read_text()))
         assert not found, f"{name} uses {sorted(found)}"
 
 

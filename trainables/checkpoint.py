@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_prep.bounded import read_bounded
 from data_prep.files import write_atomically
+from data_prep.manifest import MOST_BANDS, MOST_CLASSES
 from data_prep.refused import Refused
 from data_prep.spectrogram import FEATURES
 from trainables.config import TrainingConfig
@@ -18,6 +20,7 @@ from trainables.tasks import find_task
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT = 1
+MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,9 @@ class Checkpoint:
                     "with `mirtune pull CORPUS/ARCHITECTURE --out DIR`"
                 )
         try:
-            content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(
+                read_bounded(folder / CONFIG, MAX_CONFIG_BYTES, CONFIG, "pull the checkpoint again")
+            )
             weights = load_file(folder / WEIGHTS)
             if content.pop("format") != FORMAT:
                 raise Refused(f"{folder / CONFIG} is not of format {FORMAT}; pull it again with this version")
@@ -91,7 +96,8 @@ class Checkpoint:
             rule = PeakRule.from_dict(content.pop("peak_rule"))
             classes = tuple(content.pop("classes"))
             checkpoint = cls(config=config, peak_rule=rule, classes=classes, weights=weights, **content)
-        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            checkpoint._check_facts()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             if isinstance(error, Refused):
                 raise
             raise Refused(f"the checkpoint {folder} is damaged ({error}); pull it again") from error
@@ -102,9 +108,22 @@ class Checkpoint:
         checkpoint._check_weights(folder)
         return checkpoint
 
+    def _check_facts(self) -> None:
+        """Raises ValueError where a value cannot be: whoever made the checkpoint may be a stranger."""
+        if type(self.bands) is not int or not 0 < self.bands <= MOST_BANDS:
+            raise ValueError(f"its bands are {str(self.bands)[:40]!r}")
+        words = [of for of in self.classes if isinstance(of, str) and of.isprintable()]
+        if not 0 < len(set(words)) == len(self.classes) <= MOST_CLASSES:
+            raise ValueError(f"its classes are {str(self.classes)[:40]!r}")
+        if type(self.epoch) is not int or not isinstance(self.metrics, dict):
+            raise ValueError("its epoch or its metrics are no numbers")
+
     def _check_weights(self, folder: Path) -> None:
-        with torch.device("meta"):
-            expected = {name: tuple(value.shape) for name, value in self._empty().state_dict().items()}
+        try:
+            with torch.device("meta"):
+                expected = {name: tuple(value.shape) for name, value in self._empty().state_dict().items()}
+        except RuntimeError as error:  # sizes beyond any memory
+            raise Refused(f"{folder / CONFIG} describes no network that can be built; pull it again") from error
         found = {name: tuple(value.shape) for name, value in self.weights.items()}
         if expected != found:
             name = next(iter(dict(expected.items() ^ found.items())))

@@ -5,6 +5,7 @@ from typing import Any, Self, get_origin
 
 from data_prep.refused import Refused, check_known
 
+MOST = 1 << 63  # of a whole number that stands for a float
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -32,13 +33,13 @@ def _fitted(owner: type, of: Any, value: Any) -> Any:
     wanted = get_origin(of.type) or of.type
     if isinstance(wanted, type) and issubclass(wanted, Config) and isinstance(value, dict):
         return wanted.from_dict(value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST:
         return float(value)
     if wanted is tuple and isinstance(value, list | tuple):
         return tuple(value)
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         shown = getattr(of.type, "__name__", str(of.type))
-        raise Refused(f"{of.name} = {value!r} in a {owner.__name__}; expected {shown}: correct it")
+        raise Refused(f"{of.name} = {repr(value)[:80]} in a {owner.__name__}; expected {shown}: correct it")
     return value
 
 

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from data_prep.refused import Refused
 from trainables.config import Config
+
+MOST_FRAMES = 1000  # that a rule looks at
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,14 @@ class PeakRule(Config):
     delta: float = 0.1
     apart_frames: int = 2  # a peak comes more than this many frames after the one before it
     threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("around_frames", "apart_frames"):
+            if not 0 <= getattr(self, name) <= MOST_FRAMES:
+                raise Refused(f"{name} = {str(getattr(self, name))[:40]}; expected 0 to {MOST_FRAMES}")
+        for name in ("delta", "threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise Refused(f"{name} = {getattr(self, name)!r}; expected 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from data_prep.files import write_atomically
 from data_prep.midi import DRUM_CHANNEL
 from data_prep.onsets import Onsets
 from data_prep.rates import FRAMES_PER_S
+from data_prep.refused import Refused, printable
 from data_prep.spectrogram import log_spectrogram_of
 from trainables.checkpoint import Checkpoint
 from trainables.inference import activations
@@ -42,9 +43,15 @@ class Transcription:
 
 
 class Transcriber:
-    """A checkpoint ready to transcribe: loaded once, used for any number of recordings."""
+    """A checkpoint ready to transcribe: loaded once, used for any number of recordings.
+
+    Refused where it has classes that are no General MIDI percussion.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        if strangers := [name for name in checkpoint.classes if name not in PITCHES]:
+            known = ", ".join(PITCHES)
+            raise Refused(f"the checkpoint has a class {strangers[0][:40]!r}; expected some of {known}: give another")
         self._checkpoint = checkpoint
         self._network = checkpoint.network().to(best_device())
 
@@ -101,7 +108,8 @@ def plot(
         2, 1, figsize=(14, 7), sharex=True, height_ratios=(3, 2), layout="constrained"
     )
     above.imshow(bands.T, origin="lower", aspect="auto", cmap="magma", extent=(*extent_s, 0, bands.shape[1]))
-    above.set(ylabel="band", title=title)
+    above.set(ylabel="band")
+    above.set_title(printable(title), parse_math=False)  # the name of a file may have dollars
     times_s = np.arange(len(bands)) / FRAMES_PER_S + from_s
     for index, colour in enumerate(colours_of(classes)):
         floor = len(classes) - 1 - index

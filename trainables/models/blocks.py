@@ -20,6 +20,7 @@ UNITS: dict[str, Callable[..., nn.RNNBase]] = {
 BF16_SINCE_CUDNN = 91_300  # older ones have no recurrences in bf16
 CHANNELS = (32, 64, 96)  # of the first, second and third convolution block
 POOLED_BANDS = 3
+MOST = 4096  # of any hyperparameter: a configuration may come from a stranger
 CONVOLUTION_DROPOUT, ATTENTION_DROPOUT, RECURRENT_DROPOUT = 0.3, 0.1, 0.1
 
 
@@ -32,8 +33,8 @@ class ModelConfig(Config):
 
     def __post_init__(self) -> None:
         for name, value in self.to_dict().items():
-            if isinstance(value, int) and value < 1:
-                raise Refused(f"{name} = {value}; expected 1 or more")
+            if isinstance(value, int) and not 1 <= value <= MOST:
+                raise Refused(f"{name} = {str(value)[:40]}; expected 1 or more, and {MOST:,} at most")
             if name == "unit" and value not in UNITS:
                 raise Refused(f"unit = {value!r}; choose from {', '.join(UNITS)}")
 

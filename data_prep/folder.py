@@ -81,10 +81,10 @@ class Folder(Storage):
         if not source.exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
         with write_atomically(self._path / check_name(name)) as temporary:
-            if source.is_dir():
-                shutil.copytree(source, temporary)
-            else:
-                shutil.copyfile(source, temporary)
+            # Not shutil.copytree: its error hides that the disk is full.
+            for path in [source, *source.rglob("*")]:
+                copy = temporary / path.relative_to(source)
+                copy.mkdir() if path.is_dir() else shutil.copyfile(path, copy)
             for path in [temporary, *temporary.rglob("*")]:
                 _synchronise(path)
         _synchronise(self._path)

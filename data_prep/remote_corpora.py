@@ -121,6 +121,8 @@ def _fetch(store: ObjectStore, manifest: Manifest, target: Path, progress: Progr
     if target.is_dir():  # damaged: what is good in it is kept
         target.rename(partial)
     partial.mkdir(exist_ok=True)
+    for half_fetched in partial.glob(".*.part"):  # by a process that was killed: this one is alone here
+        half_fetched.unlink(missing_ok=True)
     sizes = store.sizes()
     for name in manifest.files:
         if not is_name(name) or Path(name).name != name:

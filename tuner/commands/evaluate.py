@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuner.commands.common import add_json, add_shards, add_tracking, print_json, print_table
+from tuner.commands.common import add_json, add_shards, add_tracking, open_prepared, print_json, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print scores: in JSON one object for one corpus, a list of them for several."""
     from trainables.evaluation import check_scoring, evaluate
-    from tuner.options import open_corpus
     from tuner.registry import resolve
 
-    for corpus in arguments.on:
-        check_scoring(open_corpus(corpus, arguments.shards), arguments.split, arguments.protocol)
+    corpora, shards = open_prepared(arguments.on, arguments.shards)
+    for corpus in corpora:
+        check_scoring(corpus, arguments.split, arguments.protocol)
     checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
     named = {"split": arguments.split, "protocol": arguments.protocol}
-    scores = [evaluate(checkpoint, corpus, arguments.shards, **named).to_dict() for corpus in arguments.on]
+    scores = [evaluate(checkpoint, corpus, shards, **named).to_dict() for corpus in arguments.on]
     if arguments.json:
         print_json(scores[0] if len(scores) == 1 else scores)
         return

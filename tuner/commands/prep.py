@@ -7,7 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.commands.common import add_json, add_shards, print_json, print_table
+from tuner.commands.common import (
+    SECONDS_BETWEEN_LINES,
+    Transferred,
+    add_json,
+    add_shards,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
     from data_prep.manifest import Manifest
 
 SUMMARY = "turn a corpus into shards"
-SECONDS_BETWEEN_LINES = 5.0
 SHOWN_REASONS = 5
 SHOWN_LABELS = 20
 
@@ -108,7 +114,7 @@ def options(arguments: argparse.Namespace) -> "PrepOptions":
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepare a corpus, or check it."""
-    from data_prep.job import prepare
+    from data_prep.remote_prep import prepare
 
     asked = options(arguments)
     if arguments.check:
@@ -116,7 +122,12 @@ def run(arguments: argparse.Namespace) -> None:
         return
     began = time.monotonic()
     manifest = prepare(
-        arguments.corpus, source=arguments.source, shards=arguments.shards, options=asked, progress=Progress()
+        arguments.corpus,
+        source=arguments.source,
+        shards=arguments.shards,
+        options=asked,
+        progress=Progress(),
+        sending=Transferred("sent"),
     )
     if arguments.json:
         from dataclasses import asdict
@@ -129,7 +140,8 @@ def run(arguments: argparse.Namespace) -> None:
     speed = f"{manifest.timing['times_real_time']:,.0f} times real time a worker"
     lost, tracks = len(manifest.refused), sum(of.tracks for of in manifest.splits.values())
     without = f", without {lost:,} of {lost + tracks:,} tracks," if lost else ""
-    print(f"{manifest.corpus} is ready in {arguments.shards / manifest.corpus}{without} after", end=" ")
+    place = f"{str(arguments.shards).rstrip('/')}/{manifest.corpus}"
+    print(f"{manifest.corpus} is ready in {place}{without} after", end=" ")
     print(f"{time.monotonic() - began:.0f} s ({manifest.timing['seconds']:.1f} s of workers' time, {speed})")
 
 

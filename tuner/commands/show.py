@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.commands.common import add_json, add_shards, print_json, print_table
+from tuner.commands.common import add_json, add_shards, open_prepared, print_json, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the pictures and say what they show."""
     from data_prep.refused import Refused, printable
-    from data_prep.shards import Corpus
     from data_prep.show import show_corpus, show_track
-    from tuner.options import refuse_unknown
 
     of_a_track = {"--click": arguments.click, "--from": arguments.from_s, "--seconds": arguments.seconds}
     given = [name for name, value in of_a_track.items() if value is not None and value is not False]
@@ -47,8 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise Refused(f"{given[0]} is about one track; say which with --track ID (--track first takes the first)")
     if arguments.source is not None and not arguments.click:
         raise Refused("--source is where --click finds the audio; add --track ID --click or leave --source out")
-    refuse_unknown(arguments.corpus, arguments.shards)
-    corpus = Corpus.open(arguments.shards / arguments.corpus)
+    (corpus,), _ = open_prepared([arguments.corpus], arguments.shards, verify=False)
     if arguments.track is None:
         shown = show_corpus(corpus, arguments.out)
     else:

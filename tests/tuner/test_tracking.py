@@ -90,6 +90,7 @@ def test_another_kind_of_database_is_told(tmp_path, monkeypatch):
     assert "did not take 1 reports" in tracker.close()
 
 
+@pytest.mark.slow
 def test_processes_that_make_a_store_at_once_do_not_crash(tmp_path):
     code = "import sys; from tuner import store; print(store.experiment_id(store.connect(sys.argv[1]), sys.argv[1]))"
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]

@@ -1,8 +1,13 @@
-"""Ray: a quiet local one, or the cluster that RAY_ADDRESS names."""
+"""Ray: a quiet one on this machine, or a cluster, whose nodes must see what a sweep needs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+
+from data_prep.refused import Refused
+
+ANSWER_S = 180  # a node's new process imports pyarrow first, from a slow disk perhaps
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output tells of failed trials however quiet it should be
@@ -49,3 +54,70 @@ def is_this_machine() -> bool:
 
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     return nodes == [ray.get_runtime_context().get_node_id()]
+
+
+def refuse_unshared(folder: str, marker: str, shards: str, corpora: Mapping[str, str]) -> None:
+    """Refuse a cluster with a node that does not see the file ``marker`` in ``folder``, or the corpora in ``shards``.
+
+    ``folder`` and ``shards`` are paths or URIs, ``corpora`` names and checksums of manifests. Every node that trials
+    may run on is asked, none where this machine is the whole cluster; shards in an object store are asked of nobody, as
+    each node fetches them. Refused too where a node does not answer; one that is lost meanwhile will hold no trial.
+    """
+    if is_this_machine():
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    shards = shards if "://" in shards else str(Path(shards).resolve())
+    here = ray.get_runtime_context().get_node_id()
+    ask = ray.remote(num_cpus=0, max_retries=0)(_unseen)
+    asked = {}
+    for node in ray.nodes():
+        works = node["Resources"].get("CPU", 0) or node["Resources"].get("GPU", 0)
+        if node["Alive"] and works and node["NodeID"] != here:
+            pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = ask.options(scheduling_strategy=pinned).remote(folder, marker, shards, dict(corpora))
+            asked[answer] = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    for answer, name in asked.items():
+        try:
+            unseen = ray.get(answer, timeout=ANSWER_S)
+        except ray.exceptions.RayTaskError as error:
+            raise Refused(
+                f"node {name} of the cluster cannot look for the sweep's files ({_first_line(error.cause)}); install "
+                "this version of mirtune there"
+            ) from error
+        except ray.exceptions.GetTimeoutError as error:
+            raise Refused(
+                f"node {name} of the cluster did not say within {ANSWER_S} s whether it sees {folder} and {shards}; "
+                "free it, or take it out of the cluster"
+            ) from error
+        except ray.exceptions.RayError:
+            continue
+        if unseen:
+            raise Refused(f"node {name} of the cluster {unseen}, or an s3://BUCKET/FOLDER")
+
+
+def _unseen(folder: str, marker: str, shards: str, corpora: dict[str, str]) -> str:
+    """What the node that this runs on does not see, and which option to give; empty where it sees everything."""
+    from data_prep.manifest import Manifest
+    from data_prep.storage import Storage
+
+    to_do = "give --{} a folder that all nodes share under the same path"
+    try:
+        seen = Storage.at(folder).exists(marker)
+    except (OSError, Refused) as error:
+        return f"cannot read {folder} ({_first_line(error)}); {to_do.format('storage')}"
+    if not seen:
+        return f"does not see {marker} in {folder}; {to_do.format('storage')}"
+    for name, checksum in corpora.items() if "://" not in shards else ():
+        try:
+            manifest = Manifest.load(Path(shards) / name)
+        except (OSError, Refused):
+            return f"does not see corpus {name} in {shards}; {to_do.format('shards')}"
+        if manifest.checksum != checksum:
+            return f"has another preparation of corpus {name} in {shards}; {to_do.format('shards')}"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:200]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
+pytestmark = pytest.mark.slow
+
 STARTS = """
 import time
 from data_prep.workers import run_on_workers
@@ -33,7 +35,6 @@ def alive(process: int) -> bool:
         return False
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux tells who listens, and who is whose child")
 def test_ray_is_reached_from_this_machine_only_and_ends_with_a_killed_driver():
     environment = {**os.environ, "RAY_ADDRESS": "local"}

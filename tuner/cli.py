@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from data_prep.versions import version_of
 from tuner.commands import demo, evaluate, leaderboard, prep, pull, show, sweep, transcribe
 
 COMMANDS = (demo, prep, show, sweep, leaderboard, pull, evaluate, transcribe)
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -63,11 +64,18 @@ def _tell(sentence: str, status: int) -> int:
 
 
 def command() -> NoReturn:
-    """Run one command and leave with its exit status."""
+    """Run one command and leave with its exit status; SIGTERM (a machine that is taken away) ends it as Ctrl-C does."""
+    terminated: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        terminated.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, interrupt)
     status = main()
     if status == INTERRUPTED:  # at once: Ray crashes in its own farewell where it was stopped while it started
         sys.stdout.flush()
-        os._exit(status)
+        os._exit(TERMINATED if terminated else status)
     sys.exit(status)
 
 

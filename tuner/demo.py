@@ -103,7 +103,7 @@ def demo(
     say(f"{len(transcription.onsets)} onsets in {transcription.seconds:.0f} s")
     say(f"  audio    {clip}\n  MIDI     {midi}\n  picture  {picture}\n  weights  {checkpoint_folder}")
     seconds = time.monotonic() - began
-    say(f"\nDone in {seconds:.0f} s. Look at every trial:  mlflow ui --backend-store-uri {tracking_uri}")
+    say(f"\nDone in {seconds:.0f} s. Look at every trial:  mlflow ui --backend-store-uri {safe(tracking_uri)}")
     return Demonstration(checkpoint_folder, clip, midi, picture, scores[0].to_dict(), seconds)
 
 

@@ -50,7 +50,7 @@ class SweepOptions:
     at_once: int | None = None  # trials at a time; as many as the cluster holds
     max_failures: int = 3  # times that a trial goes on after its process or machine is lost
     time_budget_s: float | None = None
-    tracking_uri: str = field(default_factory=store.default_uri)
+    tracking_uri: str = field(default_factory=store.default_uri, repr=False)
     storage: str = "results/sweeps"  # a folder, or a URI that every node can reach
     name: str | None = None
     resume: bool = False  # go on with the sweep of that name

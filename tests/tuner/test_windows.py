@@ -24,7 +24,8 @@ from trainables.loop import train
 from trainables.placement import place
 from tuner.cli import main
 from tuner.leaderboard import leaderboard
-from tuner.options import SweepOptions, check
+from tuner.options import SweepOptions
+from tuner.plan import check
 from tuner.registry import find
 from tuner.sweep import sweep
 

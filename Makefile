@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+DIST ?= dist
 CODE := data_prep search_spaces trainables tuner tests
 
-.PHONY: demo test check whole faults bench fuzz clean
+.PHONY: demo test check whole faults launch bench fuzz clean
 
 demo: $(READY)
 	$(BIN)/mirtune demo
@@ -25,6 +26,13 @@ whole: $(READY)
 faults: $(READY)
 	$(BIN)/pytest -q -m faults
 
+# What `ray up` installs on every node: this checkout, the versions of what it needs, and the cluster's secret.
+launch: $(READY)
+	mkdir -p $(DIST) && chmod 700 $(DIST) && rm -rf build $(DIST)/mirtune-*.whl
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(DIST) .
+	$(BIN)/pip list --format=freeze --exclude-editable | sed 's/+.*//' > $(DIST)/versions.txt
+	test -s $(DIST)/token || (umask 077 && $(BIN)/python -c "import secrets; print(secrets.token_hex(32))" > $(DIST)/token)
+
 bench: $(READY)
 	for script in front_end peaks training_step training sweep render preparation short_tracks; do $(BIN)/python tests/benchmarks/$$script.py || exit 1; done
 
@@ -33,7 +41,7 @@ fuzz: $(READY)
 	for kind in text midi csv jams musicxml mxl; do $(BIN)/python tests/fuzz/annotations.py --seconds 60 $$kind || exit 1; done
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info
 
 $(READY): setup.cfg pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv

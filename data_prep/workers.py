@@ -23,6 +23,7 @@ def start_ray() -> None:
     from data_prep.local_ray import end_with_this_process, on_loopback
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of workers that nobody waits for any more
     if ray.is_initialized():
         return
     if (os.environ.get("RAY_ADDRESS") or "local") != "local":

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.refused import Refused
+from tuner.telling import first_line
 
 ANSWER_S = 180  # a node's new process imports pyarrow first, from a slow disk perhaps
 
@@ -83,7 +84,7 @@ def refuse_unshared(folder: str, marker: str, shards: str, corpora: Mapping[str,
             unseen = ray.get(answer, timeout=ANSWER_S)
         except ray.exceptions.RayTaskError as error:
             raise Refused(
-                f"node {name} of the cluster cannot look for the sweep's files ({_first_line(error.cause)}); install "
+                f"node {name} of the cluster cannot look for the sweep's files ({first_line(error.cause)}); install "
                 "this version of mirtune there"
             ) from error
         except ray.exceptions.GetTimeoutError as error:
@@ -106,7 +107,7 @@ def _unseen(folder: str, marker: str, shards: str, corpora: dict[str, str]) -> s
     try:
         seen = Storage.at(folder).exists(marker)
     except (OSError, Refused) as error:
-        return f"cannot read {folder} ({_first_line(error)}); {to_do.format('storage')}"
+        return f"cannot read {folder} ({first_line(error)}); {to_do.format('storage')}"
     if not seen:
         return f"does not see {marker} in {folder}; {to_do.format('storage')}"
     for name, checksum in corpora.items() if "://" not in shards else ():
@@ -117,7 +118,3 @@ def _unseen(folder: str, marker: str, shards: str, corpora: dict[str, str]) -> s
         if manifest.checksum != checksum:
             return f"has another preparation of corpus {name} in {shards}; {to_do.format('shards')}"
     return ""
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:200]

@@ -57,6 +57,7 @@ def demo(
     from tuner.leaderboard import leaderboard, table
     from tuner.registry import pull
     from tuner.sweep import sweep
+    from tuner.telling import safe
 
     began = time.monotonic()
 

@@ -91,12 +91,15 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
         with ray_running() as resources:
             packing, batch = packing_of(options, plan, resources)
             refuse_taken(options.tracking_uri, plan.name, file_id)  # here, as the store's client takes a while to load
-            if file is None:
-                file = replace(new, options={**new.options, "batch_size": batch})
-                file.save(plan.folder)
-            else:
+            if file is not None:
                 batch = file.options["batch_size"]
-            refuse_unshared(plan.folder.location, SWEEP, str(options.shards), plan.checksums)
+            replace(new, id=file_id, options={**new.options, "batch_size": batch}).save(plan.folder)
+            try:
+                refuse_unshared(plan.folder.location, SWEEP, str(options.shards), plan.checksums)
+            except Refused:
+                if file is None:  # it has not begun
+                    plan.folder.remove(SWEEP)
+                raise
             profile.at_once = packing.at_once
             with _run_of(tracker):
                 searched = search(options, plan, task, packing, batch, tracker, profile, records, is_held, began)

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from data_prep.refused import Refused
@@ -26,12 +29,22 @@ def start_ray() -> None:
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of workers that nobody waits for any more
     if ray.is_initialized():
         return
-    if (os.environ.get("RAY_ADDRESS") or "local") != "local":
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
-        return
-    with on_loopback():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    with _signals_kept():
+        if (os.environ.get("RAY_ADDRESS") or "local") != "local":
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+            return
+        with on_loopback():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     end_with_this_process()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in the place of whatever a program does at SIGTERM; put that back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_on_workers(

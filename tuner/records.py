@@ -60,6 +60,14 @@ class TrialRecord:
         self.history.append(dict(entry))
         return True
 
+    def rewind(self, epochs: int, metric: str) -> None:
+        """Forget what came after so many epochs: the trial goes on from there, as what it left then is damaged."""
+        if epochs < self.epochs:
+            kept = [entry for entry in self.history if entry["epoch"] <= epochs]
+            self.epochs, self.history, self.best, self.best_epoch = 0, [], None, 0
+            for entry in kept:
+                self.take(entry, entry["metrics"][metric])
+
     def save(self, folder: Storage) -> None:
         """Write the record into the trial's folder below the sweep's ``folder``."""
         content = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, allow_nan=False)

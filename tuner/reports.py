@@ -5,6 +5,7 @@ EPOCH = "epoch"
 IS_BEST = "is_best"
 CHECKPOINT = "best_checkpoint"  # name of the best checkpoint so far in the trial's folder
 STATE = "training_state"  # name of the state that training goes on from
+BEGINS_AFTER = "begins_after"  # in a first result: the epochs that a trial goes on from
 REPLAYED = "replayed"  # an epoch that was trained before the trial went on here
 FAILURE = "failure"  # in a last result: why the trial failed, or could not go on
 DISK_FULL = "disk_full"  # the sweep has to stop: the storage takes nothing more

@@ -111,8 +111,7 @@ def _say_what_is_left(options: SweepOptions, plan: Plan, watcher: Watcher, limit
     lost = sum(record.state == "lost" for record in watcher.records.values())
     if limits.out_of_time:
         say(f"the time budget is used up: {done}")
-    elif watcher.undone > lost:
-        say(f"stopped: {done}")
+    elif watcher.undone > lost:  # the user stopped them
         raise KeyboardInterrupt
     else:
         say(f"{lost} trials were lost too often: {done}")

@@ -64,7 +64,21 @@ def sweep(options: SweepOptions) -> SweepResult:
         if file is not None:
             check_beginning(file, options, plan.checksums)
             plan = replace(plan, points=file.points)
-        return _sweep(options, plan, file, is_held, began)
+        try:
+            return _sweep(options, plan, file, is_held, began)
+        except KeyboardInterrupt:
+            _say_how_to_go_on(options, plan)
+            raise
+
+
+def _say_how_to_go_on(options: SweepOptions, plan: Plan) -> None:
+    from tuner.search import resume_command
+    from tuner.tracking import say
+
+    if plan.folder.exists(SWEEP):
+        done = sum(record.ended for record in load_records(plan.folder))
+        again = resume_command(options, plan.name)
+        say(f"stopped: {done} of {options.trials} trials are done; `{again}` goes on")
 
 
 def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: Any, began: float) -> SweepResult:

@@ -26,7 +26,19 @@ from ray.tune.result import DONE, RESULT_DUPLICATE
 from data_prep.files import is_disk_full
 from data_prep.refused import Refused
 from data_prep.storage import Storage
-from tuner.reports import CHECKPOINT, DISK_FULL, EPOCH, FAILURE, IS_BEST, NOTE, REPLAYED, SAVING_S, STATE, TRIAL
+from tuner.reports import (
+    BEGINS_AFTER,
+    CHECKPOINT,
+    DISK_FULL,
+    EPOCH,
+    FAILURE,
+    IS_BEST,
+    NOTE,
+    REPLAYED,
+    SAVING_S,
+    STATE,
+    TRIAL,
+)
 from tuner.tracking import first_line
 from tuner.trial_folder import TrialFolder
 
@@ -68,7 +80,6 @@ class Trial(tune.Trainable):
     _replays: deque[dict[str, Any]]
     _history: list[dict[str, Any]]
     _unsound: Exception | None
-    _note: str
 
     def setup(self, config: dict[str, Any], job: Job | None = None) -> None:
         """Take the hyperparameters and the name in ``config``; the first step begins, or goes on."""
@@ -92,12 +103,8 @@ class Trial(tune.Trainable):
         if self._unsound is not None:
             raise self._unsound  # the failure is told; now Tune ends this process
         try:
-            if self._epochs is None:
-                self._begin()
-            result = self._replays.popleft() if self._replays else self._next()
-            if self._note:
-                result[NOTE], self._note = self._note, ""
-            return result
+            news = self._begin() if self._epochs is None else {}
+            return (self._replays.popleft() if self._replays else self._next()) | news
         except OSError as error:
             if not is_disk_full(error):
                 raise
@@ -118,10 +125,10 @@ class Trial(tune.Trainable):
     def _forget(self) -> None:
         self._epochs, self._unsound = None, None
         self._replays, self._history = deque(), []
-        self._checkpoint = self._note = ""
+        self._checkpoint = ""
 
-    def _begin(self) -> None:
-        """Open the trial's folder; its epochs so far are said again."""
+    def _begin(self) -> dict[str, Any]:
+        """Open the trial's folder; its epochs so far are said again. What the first result has to say beside them."""
         import torch
 
         from data_prep.remote_corpora import at_hand
@@ -129,7 +136,7 @@ class Trial(tune.Trainable):
 
         hyperparameters = dict(self._given)
         self._folder = TrialFolder(self.job.folder / hyperparameters.pop(TRIAL))
-        progress, self._note = self._folder.latest()
+        progress, note = self._folder.latest()
         if progress is not None:
             self._history, self._checkpoint = progress.history, progress.checkpoint
             names = {STATE: progress.name, CHECKPOINT: progress.checkpoint}
@@ -140,6 +147,7 @@ class Trial(tune.Trainable):
             config, at_hand(self.job.shards, config.corpora), device=self.job.device, share=self.job.share,
             profile=self.job.profile, resume=progress.state if progress else None,
         )  # fmt: skip
+        return {BEGINS_AFTER: len(self._replays), **({NOTE: note} if note else {})}
 
     def _next(self) -> dict[str, Any]:
         """The next epoch, after its state lies in the folder."""

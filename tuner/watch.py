@@ -15,7 +15,19 @@ from data_prep.files import is_disk_full
 from data_prep.storage import Storage
 from tuner.profile import EPOCH_METRICS, SweepProfile, TrialProfile
 from tuner.records import TrialRecord
-from tuner.reports import CHECKPOINT, DISK_FULL, EPOCH, FAILURE, IS_BEST, NOTE, REPLAYED, SAVING_S, STATE, TRIAL
+from tuner.reports import (
+    BEGINS_AFTER,
+    CHECKPOINT,
+    DISK_FULL,
+    EPOCH,
+    FAILURE,
+    IS_BEST,
+    NOTE,
+    REPLAYED,
+    SAVING_S,
+    STATE,
+    TRIAL,
+)
 from tuner.tracking import Tracker, in_words, say
 from tuner.trial_folder import TrialFolder
 
@@ -25,7 +37,7 @@ if TYPE_CHECKING:
     from tuner.scheduler import Scheduler
     from tuner.searcher import SweepSearch
 
-_NOT_METRICS = {*AUTO_RESULT_KEYS, *DEBUG_METRICS, DONE, EXPERIMENT_TAG, EPOCH, SAVING_S, *EPOCH_METRICS}
+_NOT_METRICS = {*AUTO_RESULT_KEYS, *DEBUG_METRICS, DONE, EXPERIMENT_TAG, EPOCH, SAVING_S, BEGINS_AFTER, *EPOCH_METRICS}
 STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "lost": "FAILED", "interrupted": "KILLED"}
 logger = logging.getLogger(__name__)
 
@@ -120,6 +132,7 @@ class Watcher(tune.Callback):
             return
         if NOTE in result:
             self._say(record, f"goes on from what is whole: {result[NOTE]}")
+        record.rewind(result.get(BEGINS_AFTER, record.epochs), self.metric)
         metrics = flat_metrics(result)
         value, now = float(result[self.metric]), time.monotonic()
         new = record.take({EPOCH: int(result[EPOCH]), IS_BEST: result[IS_BEST], "metrics": metrics}, value)

@@ -10,7 +10,7 @@ from ray import tune
 from data_prep.storage import Storage
 from tuner.profile import SweepProfile
 from tuner.records import TrialRecord, load_records
-from tuner.reports import CHECKPOINT, DISK_FULL, FAILURE, IS_BEST, REPLAYED, SAVING_S, STATE
+from tuner.reports import BEGINS_AFTER, CHECKPOINT, DISK_FULL, FAILURE, IS_BEST, REPLAYED, SAVING_S, STATE
 from tuner.scheduler import NoStops
 from tuner.searcher import SweepSearch
 from tuner.watch import Watcher, what_was_lost
@@ -125,6 +125,19 @@ def test_a_lost_trial_goes_on_and_no_epoch_is_told_twice(watcher, folder, capsys
     told = capsys.readouterr().err
     assert "lost its process or machine (Ray did not say why) and goes on after epoch 2, attempt 2 of 3" in told
     assert told.count("epoch 3/9") == 0
+
+
+def test_a_trial_that_goes_on_from_earlier_than_the_record_forgets_what_came_after(watcher, folder):
+    for number, loss in ((1, 3.0), (2, 2.0), (3, 1.0)):
+        epoch(watcher, number, loss=loss)
+    lose(watcher)
+    again = begin(watcher)
+    epoch(watcher, 1, loss=3.0, **{REPLAYED: True, BEGINS_AFTER: 1})
+    epoch(watcher, 2, loss=2.5)
+    watcher.on_trial_complete(0, [again], again)
+    (record,) = load_records(folder)
+    assert (record.best, record.best_epoch, record.checkpoint) == (2.5, 2, "best-0002-x")
+    assert [entry["epoch"] for entry in record.history] == [1, 2]
 
 
 def test_a_trial_that_is_lost_too_often_can_go_on_another_day(watcher, folder, capsys):

@@ -10,11 +10,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -88,8 +89,10 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, _blake3).hexdigest()
 
 
-def fingerprint(values: np.ndarray) -> str:
+def fingerprint(values: "np.ndarray") -> str:
     """BLAKE3 of the bytes of an array, in hexadecimal."""
+    import numpy as np  # here, as commands that only write files come at once
+
     digest = _blake3()
     digest.update(np.ascontiguousarray(values).data.cast("B"))
     return digest.hexdigest()

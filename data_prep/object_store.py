@@ -30,8 +30,8 @@ from data_prep.storage import TEMPORARY, Storage, check_name, is_name, temporary
 
 OPTIONS = ("region", "endpoint_override", "scheme")  # that a URI may have after its ?
 ONE_REQUEST_BYTES = 5_000_000  # so much pyarrow keeps before it sends parts
-BLOCK_BYTES = 64 * 2**20
-AT_ONCE = 4  # files
+BLOCK_BYTES = 32 * 2**20  # fetched in one request
+AT_ONCE = 4  # files of a folder that are sent
 STALE_CLAIM_S = 30.0
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -140,6 +140,7 @@ class ObjectStore(Storage):
         # pyarrow hangs for ever where the first request of a delayed upload in parts fails.
         small = self._scheme == "s3" and len(content) < ONE_REQUEST_BYTES
         stream = self._open("allow_delayed_open=true" if small else "").open_output_stream(key)
+        # All at once: pyarrow copies what it has not sent yet, but in a flush after a part that failed it hangs.
         stream.write(content)
         stream.close()
 

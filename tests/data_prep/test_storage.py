@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from servers import SECRET, between, small_disk
 
+from data_prep import object_store
 from data_prep.refused import Refused
 from data_prep.storage import MAX_NAME_BYTES, Storage, is_name, temporary_name
 
@@ -143,8 +144,6 @@ def test_one_of_many_creates(storage):
 
 
 def test_a_killed_creator_keeps_nobody_out(s3, monkeypatch):
-    from data_prep import object_store
-
     storage = Storage.at(f"{s3.uri}/folder")
     s3.client().put_object(Bucket=s3.bucket, Key=f"folder/{temporary_name('a')}", Body=b"")  # its claim
     monkeypatch.setattr(object_store, "STALE_CLAIM_S", 2.0)

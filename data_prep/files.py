@@ -28,7 +28,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         yield temporary
-        if path.is_dir():
+        if temporary.is_dir() and path.is_dir() and not path.is_symlink():
             old = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.old"
             path.rename(old)
             temporary.rename(path)
@@ -67,13 +67,14 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
     ``what`` begins the sentence of the refusal. A file system that knows no locks lets everyone in.
     """
-    with lock.open("w") as file:
+    with os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Refused(f"{what}; wait for it to end or stop it") from error
         except OSError:  # some network file systems
             pass
+        os.utime(file.fileno())  # when it was last held
         yield
 
 

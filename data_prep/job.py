@@ -66,12 +66,13 @@ def prepare(
     shards: Path,
     options: PrepOptions | None = None,
     progress: Progress | None = None,
+    here: bool = False,
 ) -> Manifest:
     """Prepare a corpus into ``shards``, in a folder of its prepared name, and return its manifest.
 
     Finished shards of an earlier run are kept where their sources did not change. Raises Refused where ``plan`` does,
     where every track was refused, where more of the labels are unknown than ``options`` allow, where another corpus has
-    the name, and where another process prepares into the same folder.
+    the name, and where another process prepares into the same folder. With ``here`` all is done on this machine.
     """
     described, source, options, tracks = plan(corpus, source, options or PrepOptions())
     folder = Path(os.path.realpath(shards)) / prepared_name(corpus, options)
@@ -83,12 +84,14 @@ def prepare(
     with disk_space(folder):
         (folder / "parts").mkdir(parents=True, exist_ok=True)
     with disk_space(folder), alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
-        return _prepare(described, source, options, plan_parts(tracks, folder, VOCABULARIES[options.classes]), progress)
+        parts = plan_parts(tracks, folder, VOCABULARIES[options.classes])
+        return _prepare(described, source, options, parts, progress, here)
 
 
 def _prepare(
-    described: CorpusSource, source: Path | None, options: PrepOptions, parts: list[Part], progress: Progress | None
-) -> Manifest:
+    described: CorpusSource, source: Path | None, options: PrepOptions, parts: list[Part], progress: Progress | None,
+    here: bool,
+) -> Manifest:  # fmt: skip
     """Prepare the parts that are not there yet, and finish."""
     remove_half_written(parts[0].folder)  # before anything is written: the disk may be full of it
     records = {part.name: record for part in parts if (record := part.finished())}
@@ -99,7 +102,7 @@ def _prepare(
     if done < total or strays(parts):
         (parts[0].folder / MANIFEST).unlink(missing_ok=True)  # from here on the folder is not whole
     todo = [part for part in parts if part.name not in records]
-    for part, record in run_on_workers(Part.prepare, todo, options.workers, lambda part: name_of(part.tracks)):
+    for part, record in run_on_workers(Part.prepare, todo, options.workers, lambda part: name_of(part.tracks), here):
         records[part.name] = record
         done += len(part.tracks)
         report(done, total, part.name)

@@ -21,7 +21,6 @@ from data_prep.refused import Refused, check_known
 from data_prep.remote_corpora import cache_folder, remote_manifest
 from data_prep.storage import Storage, check_name
 from data_prep.transfer import Progress, Transfer
-from data_prep.workers import start_ray
 
 SENDING = "sending.json"
 
@@ -50,9 +49,8 @@ def prepare(
     with _reached(store):
         _refuse_another(store / name, name, corpus)
         (store / name).probe()
-    _refuse_cluster(options, store)
     here = cache_folder() / "prepared" / hashlib.sha256(store.location.encode()).hexdigest()[:16]
-    manifest = job.prepare(corpus, source=source, shards=here, options=options, progress=progress)
+    manifest = job.prepare(corpus, source=source, shards=here, options=options, progress=progress, here=True)
     with alone(here / f".{name}.lock", f"another process sends {name!r} to {store.location}"), _reached(store):
         send(here / name, manifest, store / name, sending)
     return manifest
@@ -117,20 +115,6 @@ def _refuse_another(store: ObjectStore, name: str, corpus: str) -> None:
         raise Refused(
             f"{store.location} holds corpus {held.adapter!r} ({held.title}), not {corpus!r}; give another --name, or "
             "remove that one first"
-        )
-
-
-def _refuse_cluster(options: PrepOptions, store: ObjectStore) -> None:
-    """Refused on a cluster of several machines: what is prepared lies on this one until it is sent."""
-    if options.workers == 1:
-        return
-    import ray
-
-    start_ray()
-    if sum(node["Alive"] for node in ray.nodes()) > 1:
-        raise Refused(
-            f"corpora are prepared for {store.location} on one machine, and this cluster has several; give --workers "
-            "1, or prepare on a machine outside the cluster"
         )
 
 

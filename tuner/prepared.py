@@ -30,4 +30,5 @@ def open_corpus(name: str, shards: str | Path) -> "Corpus":
     from data_prep.shards import Corpus
 
     refuse_unknown(name, shards)
-    return Corpus.open(at_hand(shards, [name]) / name, verify=True)
+    folder = at_hand(shards, [name], verify=True)
+    return Corpus.open(folder / name, verify=Storage.at(shards).is_local)  # what was fetched has been compared

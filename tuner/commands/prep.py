@@ -164,9 +164,10 @@ def check(arguments: argparse.Namespace, asked: "PrepOptions") -> None:
 
 def check_table(report: "Report") -> "Table":
     """What the usable tracks of each split hold."""
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=f"Corpus {report.corpus}: {report.title}")
+    shown = Table(title=escape(f"Corpus {report.corpus}: {report.title}"))
     shown.add_column("split")
     for column in ("tracks", "usable", "hours", "windows", "shortest", "longest", *report.classes):
         shown.add_column(column, justify="right")
@@ -219,9 +220,10 @@ def remarks(manifest: "Manifest") -> list[str]:
 
 def table(manifest: "Manifest") -> "Table":
     """What each split holds, and how often each class occurs in it."""
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=f"Corpus {manifest.corpus}: {manifest.title}")
+    shown = Table(title=escape(f"Corpus {manifest.corpus}: {manifest.title}"))
     shown.add_column("split")
     for column in ("tracks", "hours", "windows", "left out", *manifest.classes):
         shown.add_column(column, justify="right")

@@ -77,11 +77,12 @@ def lines(shown: Mapping[str, Any]) -> list[str]:
 
 def table(described: Mapping[str, Any]) -> "Table":
     """What each split of a corpus holds, and all of them together: onsets a minute, and each class's share of them."""
+    from rich.markup import escape
     from rich.table import Table
 
     from data_prep.pictures import in_percent, in_time
 
-    shown = Table(title=f"Corpus {described['corpus']}: {described['title']} ({described['licence']})")
+    shown = Table(title=escape(f"Corpus {described['corpus']}: {described['title']} ({described['licence']})"))
     shown.add_column("split")
     for column in ("tracks", "hours", "windows", "per min", *described["classes"], "length (median)"):
         shown.add_column(column, justify="right")

@@ -56,7 +56,7 @@ class Checkpoint:
 
     def save(self, folder: Path) -> None:
         """Write ``folder`` whole or not at all; an older checkpoint there is replaced."""
-        from safetensors.torch import save_file  # here, as models are trained on machines that lack it
+        from safetensors.torch import save  # here, as models are trained on machines that lack it
 
         content = {
             "format": FORMAT,
@@ -70,7 +70,8 @@ class Checkpoint:
         }
         with write_atomically(folder) as temporary:
             temporary.mkdir()
-            save_file({name: value.contiguous() for name, value in self.weights.items()}, temporary / WEIGHTS)
+            # Not save_file, whose error where the disk is full is no OSError.
+            (temporary / WEIGHTS).write_bytes(save({name: of.contiguous() for name, of in self.weights.items()}))
             (temporary / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod

@@ -18,6 +18,7 @@ from typing import Any
 from data_prep.files import alone
 from data_prep.refused import Refused
 from data_prep.storage import Storage
+from tuner.telling import say
 
 LOCK, CLAIMS = ".driver.lock", "drivers"
 BEAT_S, LEASE_S = 5.0, 30.0
@@ -38,9 +39,9 @@ def held(folder: Storage, what: str) -> Iterator[Callable[[], bool]]:
     claim = _Claim(folder / CLAIMS)
     try:
         claim.write()
+        claim.beat()  # from now on: another that comes while this one looks must see it alive
         if other := claim.other_alive():
             raise Refused(f"{what} (process {other['pid']} on {other['host']}); wait for it to end or stop it")
-        claim.beat()
         yield claim.holds
     finally:
         claim.withdraw()
@@ -53,6 +54,7 @@ class _Claim:
         self.folder, self.name, self.number = folder, f"{uuid.uuid4().hex}.json", 0
         self._end = threading.Event()
         self._lost = False
+        self._beaten = time.time()  # a clock that goes on while a machine sleeps
         self._thread = threading.Thread(target=self._beats, name="claim", daemon=True)
 
     def write(self) -> None:
@@ -74,6 +76,7 @@ class _Claim:
                 if _process_runs(seen):
                     return seen
             else:
+                say(f"{seen['host']} held the sweep: waiting {LEASE_S:.0f} s to see whether it still does")
                 until = time.monotonic() + LEASE_S
                 while time.monotonic() < until:
                     time.sleep(1.0)
@@ -97,15 +100,24 @@ class _Claim:
         self._thread.start()
 
     def holds(self) -> bool:
+        if time.time() - self._beaten > 2 * BEAT_S:  # as after a sleep: what happened meanwhile?
+            with suppress(OSError):
+                self._lost = self._lost or not self.folder.exists(self.name)
         return not self._lost
 
     def _beats(self) -> None:
-        while not self._end.wait(BEAT_S):
+        while not self._end.wait(BEAT_S) and not self._lost:
             with suppress(OSError):  # a store that does not answer for a while takes no claim away
-                if not self.folder.exists(self.name):  # taken for dead, after a long sleep
-                    self._lost = True
-                    return
-                self.write()
+                self._beat()
+
+    def _beat(self) -> None:
+        if not self.folder.exists(self.name):  # taken for dead, after a long sleep
+            self._lost = True
+            return
+        self.write()
+        if time.time() - self._beaten > LEASE_S and self._others():  # one came, and did not see this beat in time
+            self._lost = True
+        self._beaten = time.time()
 
     def withdraw(self) -> None:
         self._end.set()

@@ -14,6 +14,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output tells of failed trials however quiet it should be
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the tracking store and the checkpoints are the record
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that says why it failed has no metric to tell
 }
 

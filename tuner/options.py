@@ -12,22 +12,16 @@ from data_prep.refused import Refused
 from data_prep.storage import Storage
 from tuner import store
 from tuner.sweep_folder import SweepFile
+from tuner.telling import safe
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-# What a sweep that goes on takes from how it began, and cannot take otherwise: its results would not go together.
-FIXED: tuple[str, ...] = (
-    "corpora",
-    "architecture",
-    "task",
-    "max_epochs",
-    "batch_size",
-    "seed",
-    "precision",
-    "scheduler",
+# A sweep that goes on must have these as it began, else its results would not go together.
+FIXED = (
+    *("corpora", "architecture", "task", "max_epochs", "batch_size", "seed", "precision", "scheduler"),
+    *("grace_epochs", "points", "narrow"),
 )
-FIXED += ("grace_epochs", "points", "narrow")
 KEPT = ("trials", "shards", "cpus_per_trial", "gpus_per_trial", "at_once", "max_failures", "tracking_uri")
 
 
@@ -43,7 +37,7 @@ class SweepOptions:
     shards: str | Path = "shards"  # a folder, or a URI
     seed: int = 0
     scheduler: str = "none"
-    grace_epochs: int = 10  # before which no scheduler stops a trial
+    grace_epochs: int = 10  # before which no scheduler stops a trial: early ranks hardly predict the final ones
     points: str = ""  # a file with, or a corpus whose best models have, the first trials' hyperparameters
     gpus_per_trial: float | None = None
     cpus_per_trial: int = 1
@@ -63,7 +57,7 @@ class SweepOptions:
 
     @property
     def command(self) -> str:
-        """The command line that does the same."""
+        """The command line of the same search; where shards, storage and tracking are is each user's own."""
         words: list[Any] = ["mirtune sweep --corpus", *sorted(self.corpora), "--architecture", self.architecture]
         words += ["--trials", self.trials, "--max-epochs", self.max_epochs, "--seed", self.seed]
         words += ["--batch-size", self.batch_size] if self.batch_size else []
@@ -82,8 +76,7 @@ class SweepOptions:
         kept = {name: getattr(self, name) for name in (*FIXED, *KEPT)}
         kept |= {"corpora": sorted(self.corpora), "shards": location_of(self.shards)}
         kept |= {"narrow": {key: list(values) for key, values in self.narrow.items()}}
-        if not store.is_public(self.tracking_uri):
-            del kept["tracking_uri"]
+        kept |= {"tracking_uri": safe(_absolute(self.tracking_uri))}
         return kept
 
 
@@ -98,12 +91,21 @@ def options_of(given: Mapping[str, Any]) -> SweepOptions:
         if began is not None:
             known = {of.name for of in fields(SweepOptions)}
             given = {**{key: of for key, of in began.options.items() if key in known}, **given}
+            here = store.default_uri()
+            if given["tracking_uri"] == safe(_absolute(here)):  # whose password is kept nowhere
+                given["tracking_uri"] = here
     if missing := [word for word in ("corpora", "architecture", "trials") if word not in given]:
         words = ", ".join(f"--{word}".replace("corpora", "corpus") for word in missing)
         there = f"there is no sweep {given['name']!r} to go on with" if given.get("resume") else "a sweep needs more"
         raise Refused(f"{there}; to begin one, give {words} as well")
     narrow = {key: tuple(values) for key, values in dict(given.get("narrow", {})).items()}
     return SweepOptions(**{**given, "corpora": tuple(given["corpora"]), "narrow": narrow})
+
+
+def _absolute(tracking_uri: str) -> str:
+    """For whoever stands in another folder."""
+    path = store.sqlite_path(tracking_uri)
+    return tracking_uri if path is None else f"{store.SQLITE}{path.resolve()}"
 
 
 def check_beginning(began: SweepFile, options: SweepOptions, checksums: Mapping[str, str]) -> None:

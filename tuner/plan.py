@@ -10,6 +10,7 @@ from data_prep.storage import Storage
 from tuner import store
 from tuner.options import SweepOptions, folder_of, made_name
 from tuner.prepared import open_corpus
+from tuner.sweep_folder import SweepFile
 
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
@@ -33,8 +34,8 @@ class Plan:
     frame_bytes: int
 
 
-def check(options: SweepOptions) -> Plan:
-    """Refuse, without starting Ray, whatever cannot work."""
+def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
+    """Refuse, without starting Ray, whatever cannot work; ``began``: how a sweep began that goes on."""
     _check_numbers(options)
     store.check_uri(options.tracking_uri)
     from search_spaces import SPACES
@@ -57,14 +58,16 @@ def check(options: SweepOptions) -> Plan:
     check_fit([corpus.manifest for corpus in opened.values()], task.targets)
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
     tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
-    folder = folder_of(options.storage, options.name or made_name(options))
+    name = options.name or made_name(options)
+    folder = folder_of(options.storage, name)
     space = _space(dict(SPACES[options.architecture]), options.narrow)
     _refuse_values(options)
-    points = checked(read_points(options.points, options.architecture, options.tracking_uri), space, options.points)
+    found = began.points if began else read_points(options.points, options.architecture, options.tracking_uri)
+    points = checked(found, space, options.points)
     manifests = [corpus.manifest for corpus in opened.values()]
     bands, classes = manifests[0].bands, len(manifests[0].classes)
     frames = sum(of.splits[split].frames for of in manifests for split in ("train", "validation"))
-    name, frame_bytes = folder.location.rpartition("/")[2], frames * bytes_a_frame(bands, classes)
+    frame_bytes = frames * bytes_a_frame(bands, classes)
     return Plan(name, folder, space, points, checksums, tested, bands, classes, frame_bytes)
 
 

@@ -14,6 +14,7 @@ RECORD = "trial.json"
 FORMAT = 1
 # Of these nothing more is to come: a sweep that goes on leaves them as they are.
 ENDED = ("finished", "stopped", "failed")
+STATES = (*ENDED, "running", "interrupted", "lost")
 
 
 @dataclass
@@ -101,6 +102,8 @@ def _parsed(content: bytes, name: str, folder: Storage) -> TrialRecord:
             raise ValueError("another version of mirtune wrote it")
         record = TrialRecord(**values)
         whole = record.id == name == trial_name(record.number) and all(map(_is_entry, record.history))
+        whole = whole and record.state in STATES and isinstance(record.hyperparameters, dict)
+        whole = whole and type(record.attempts) is type(record.epochs) is int and isinstance(record.checkpoint, str)
         numbers = [] if record.best is None else [record.best]
         if not whole or not all(map(math.isfinite, numbers)):
             raise ValueError("its content does not fit together")
@@ -114,4 +117,7 @@ def _parsed(content: bytes, name: str, folder: Storage) -> TrialRecord:
 
 def _is_entry(entry: Any) -> bool:
     """Whether it is what an epoch reported."""
-    return isinstance(entry, dict) and isinstance(entry.get("epoch"), int) and isinstance(entry.get("metrics"), dict)
+    if not (isinstance(entry, dict) and isinstance(entry.get("metrics"), dict)):
+        return False
+    numbers = all(isinstance(of, int | float) and math.isfinite(of) for of in entry["metrics"].values())
+    return numbers and type(entry.get("epoch")) is int and type(entry.get("is_best")) is bool

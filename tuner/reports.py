@@ -7,6 +7,7 @@ CHECKPOINT = "best_checkpoint"  # name of the best checkpoint so far in the tria
 STATE = "training_state"  # name of the state that training goes on from
 BEGINS_AFTER = "begins_after"  # in a first result: the epochs that a trial goes on from
 REPLAYED = "replayed"  # an epoch that was trained before the trial went on here
+LAST = "last_replayed"  # the last of those: whether the trial may go on from it was perhaps never decided
 FAILURE = "failure"  # in a last result: why the trial failed, or could not go on
 DISK_FULL = "disk_full"  # the sweep has to stop: the storage takes nothing more
 NOTE = "note"  # what the person should know

@@ -11,10 +11,9 @@ from typing import Any
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from tuner.records import TrialRecord
-from tuner.reports import REPLAYED, TRIAL
+from tuner.reports import LAST, REPLAYED, TRIAL
 
 RANKED_BY = "validation_loss"
-GRACE_EPOCHS = 10  # early ranks hardly predict the final ones
 REDUCTION = 2
 
 
@@ -28,7 +27,8 @@ class Asha(AsyncHyperBandScheduler):
     """Asynchronous successive halving (Li et al. 2020) that knows trials by their names, over retries and restarts.
 
     ``past``: trials of an earlier run of the sweep, whose epochs fill the rungs. What a trial says again when it goes
-    on (REPLAYED) is recorded and stops nothing: it was decided when it was said first.
+    on (REPLAYED) is recorded and stops nothing: it was decided when it was said first. Only of the LAST such epoch that
+    is not certain, so it is decided then.
     """
 
     def __init__(self, *, max_epochs: int, grace_epochs: int, past: Iterable[TrialRecord] = ()) -> None:
@@ -56,7 +56,7 @@ class Asha(AsyncHyperBandScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP after an epoch."""
         decision = super().on_trial_result(tune_controller, _named(trial), result)
-        if REPLAYED in result:
+        if REPLAYED in result and LAST not in result:
             return TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             self.stopped.add(trial.config[TRIAL])

@@ -2,8 +2,12 @@
 
 import logging
 import os
+import shlex
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from data_prep.refused import Refused
+from data_prep.storage import Storage
 from tuner.cluster import let_trials_use_idle_processes
 from tuner.options import SweepOptions, location_of
 from tuner.plan import Plan
@@ -54,7 +59,7 @@ def search(
     watcher = Watcher(
         metric=f"validation_{task.metric}", mode=task.mode, trials=options.trials, max_epochs=options.max_epochs,
         batch_size=batch, max_failures=options.max_failures, folder=plan.folder, tracker=tracker, profile=profile,
-        searcher=searcher, scheduler=scheduler, records=records,
+        searcher=searcher, scheduler=scheduler, records=records, is_held=is_held,
     )  # fmt: skip
     settings: dict[str, Any] = {
         "trials": options.trials,
@@ -101,9 +106,10 @@ def _say_what_is_left(options: SweepOptions, plan: Plan, watcher: Watcher, limit
     if not watcher.undone:
         return
     again = resume_command(options, plan.name)
-    if watcher.disk_full:
+    if watcher.full:
         raise Refused(
-            f"no space left for {plan.folder.location}; what is there is good: free some and go on with `{again}`"
+            f"no space left for {plan.folder.location} ({watcher.full}); what is there is good: free some and go on "
+            f"with `{again}`"
         )
     if not limits.is_held():
         raise Refused(f"sweep {plan.name!r} was taken over by another process while this one stood still; look there")
@@ -111,16 +117,17 @@ def _say_what_is_left(options: SweepOptions, plan: Plan, watcher: Watcher, limit
     lost = sum(record.state == "lost" for record in watcher.records.values())
     if limits.out_of_time:
         say(f"the time budget is used up: {done}")
-    elif watcher.undone > lost:  # the user stopped them
+    elif limits.interrupted:
         raise KeyboardInterrupt
     else:
-        say(f"{lost} trials were lost too often: {done}")
+        say(f"{lost} trials were lost too often, {watcher.undone - lost} have not begun: {done}")
 
 
 def resume_command(options: SweepOptions, name: str) -> str:
     """What to type so that a sweep goes on."""
-    storage = f" --storage {options.storage}" if options.storage != SweepOptions.storage else ""
-    return f"mirtune sweep --name {name}{storage} --resume"
+    storage = shlex.quote(options.storage if "://" in options.storage else Storage.at(options.storage).location)
+    where = f" --storage {storage}" if options.storage != SweepOptions.storage else ""
+    return f"mirtune sweep --name {name}{where} --resume"
 
 
 class _Limits(tune.Stopper):
@@ -128,7 +135,7 @@ class _Limits(tune.Stopper):
 
     def __init__(self, watcher: Watcher, is_held: Callable[[], bool], deadline: float) -> None:
         self.watcher, self.is_held, self.deadline = watcher, is_held, deadline
-        self.out_of_time = False
+        self.out_of_time = self.interrupted = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """A trial alone is never stopped here."""
@@ -137,7 +144,26 @@ class _Limits(tune.Stopper):
     def stop_all(self) -> bool:
         """Whether all trials have to stop now."""
         self.out_of_time = self.out_of_time or time.monotonic() > self.deadline
-        return self.out_of_time or self.watcher.disk_full or not self.is_held()
+        return self.interrupted or self.out_of_time or bool(self.watcher.full) or not self.is_held()
+
+    @contextmanager
+    def heed_interrupts(self) -> Iterator[None]:
+        """Within, a first SIGINT ends the search in order, a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+
+        def interrupt(number: int, frame: Any) -> None:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray Tune pickles it, and nothing is restored from that."""
@@ -157,7 +183,7 @@ def _run(
     )  # fmt: skip
     job = Job(
         config, plan.folder, location_of(options.shards), options.cpus_per_trial, "cuda" if packing.gpus else "cpu",
-        watcher.metric, packing.share, options.profile,
+        watcher.metric, packing.share, options.profile, plan.checksums,
     )  # fmt: skip
     resources = {"cpu": options.cpus_per_trial, "gpu": packing.gpus}
     for name in ("ray.tune", "ray.train"):
@@ -187,4 +213,5 @@ def _run(
             ),
         )
         os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # of that record
-        tuner.fit()
+        with limits.heed_interrupts():
+            tuner.fit()

@@ -133,7 +133,8 @@ class SweepSearch(OptunaSearch):
 
     def failed(self, name: str) -> None:
         """Tell Optuna that a trial failed and does not go on."""
-        self.study.tell(self._open.pop(name), state=TrialState.FAIL)
+        if trial := self._open.pop(name, None):
+            self.study.tell(trial, state=TrialState.FAIL)
 
     def _take(self, name: str, result: Mapping[str, Any]) -> bool:
         """Report the epoch to Optuna unless it has it; whether its value is a finite number."""

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import Refused
 from tuner.claim import held
 from tuner.cluster import ray_running, refuse_unshared
-from tuner.options import SweepOptions, check_beginning
+from tuner.options import SweepOptions, check_beginning, folder_of, made_name
 from tuner.plan import Plan, check
 from tuner.profile import SweepProfile
 from tuner.records import TrialRecord, load_records
@@ -51,8 +51,9 @@ def sweep(options: SweepOptions) -> SweepResult:
     trial failed, and KeyboardInterrupt, after the runs are closed, where the user stopped it. A profile that was asked
     for is written however the trials end.
     """
-    began, plan = time.monotonic(), check(options)
-    options = replace(options, name=plan.name)
+    began = time.monotonic()
+    options = replace(options, name=options.name or made_name(options))
+    plan = check(options, SweepFile.load(folder_of(options.storage, options.name)) if options.resume else None)
     what = f"sweep {plan.name!r} in {options.storage} is run by another process"
     with held(plan.folder, what) as is_held:
         file = SweepFile.load(plan.folder)
@@ -63,11 +64,12 @@ def sweep(options: SweepOptions) -> SweepResult:
             )
         if file is not None:
             check_beginning(file, options, plan.checksums)
-            plan = replace(plan, points=file.points)
+        plan.folder.sweep_away(0)
         try:
             return _sweep(options, plan, file, is_held, began)
-        except KeyboardInterrupt:
-            _say_how_to_go_on(options, plan)
+        except BaseException as error:
+            if not isinstance(error, Refused | SweepFailed):  # which say themselves what to do
+                _say_how_to_go_on(options, plan)
             raise
 
 
@@ -75,16 +77,17 @@ def _say_how_to_go_on(options: SweepOptions, plan: Plan) -> None:
     from tuner.search import resume_command
     from tuner.tracking import say
 
-    if plan.folder.exists(SWEEP):
-        done = sum(record.ended for record in load_records(plan.folder))
-        again = resume_command(options, plan.name)
-        say(f"stopped: {done} of {options.trials} trials are done; `{again}` goes on")
+    with suppress(OSError, Refused):  # it must not hide why the sweep ended
+        if plan.folder.exists(SWEEP):
+            done = sum(record.ended for record in load_records(plan.folder))
+            again = resume_command(options, plan.name)
+            say(f"stopped: {done} of {options.trials} trials are done; `{again}` goes on")
 
 
 def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: Any, began: float) -> SweepResult:
     from trainables.tasks import TASKS
     from tuner.packing import packing_of
-    from tuner.search import search
+    from tuner.search import resume_command, search
     from tuner.store import refuse_taken
     from tuner.tracking import Tracker, say
 
@@ -99,7 +102,9 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
     tags = {"corpora": "+".join(sorted(options.corpora)), "architecture": options.architecture, "task": options.task}
     tags |= {f"manifest.{corpus}": checksum for corpus, checksum in plan.checksums.items()}
     profile, task = SweepProfile(plan.name), TASKS[options.task]
-    tracker = Tracker(options.tracking_uri, plan.name, tags, sweep_id=file_id)  # opens its store while Ray starts
+    go_on = resume_command(options, plan.name)
+    # Opens its store while Ray starts.
+    tracker = Tracker(options.tracking_uri, plan.name, tags, sweep_id=file_id, go_on=go_on)
     result: dict[str, Any] = {}
     try:
         with ray_running() as resources:
@@ -107,13 +112,17 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
             refuse_taken(options.tracking_uri, plan.name, file_id)  # here, as the store's client takes a while to load
             if file is not None:
                 batch = file.options["batch_size"]
-            replace(new, id=file_id, options={**new.options, "batch_size": batch}).save(plan.folder)
+            decided = {"batch_size": batch, "gpus_per_trial": packing.gpus}
+            now = replace(new, id=file_id, options={**new.options, **decided})
+            if file is None:
+                now.save(plan.folder)
             try:
                 refuse_unshared(plan.folder.location, SWEEP, str(options.shards), plan.checksums)
             except Refused:
                 if file is None:  # it has not begun
                     plan.folder.remove(SWEEP)
                 raise
+            now.save(plan.folder)
             profile.at_once = packing.at_once
             with _run_of(tracker):
                 searched = search(options, plan, task, packing, batch, tracker, profile, records, is_held, began)
@@ -153,9 +162,15 @@ def _finish(
     import json
 
     from tuner.publish import publish, test
+    from tuner.search import resume_command
     from tuner.tracking import first_line, say
 
     records, best = searched.records, searched.best
+    if best is None and searched.undone:
+        raise SweepFailed(
+            f"no trial of sweep {plan.name} has come to the end of an epoch; "
+            f"`{resume_command(options, plan.name)}` goes on"
+        )
     if best is None:
         reason = next((record.error for record in records if record.error), "it reported no epoch")
         raise SweepFailed(f"all {len(records)} trials of sweep {plan.name} failed; the first said: {reason}")

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from data_prep.refused import printable
@@ -53,8 +54,9 @@ def in_words(metric: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line on standard error."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """One line on standard error; nothing where nobody reads that any more."""
+    with suppress(OSError, ValueError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def _secrets() -> list[str]:

@@ -54,10 +54,12 @@ class Tracker:
     """
 
     def __init__(
-        self, uri: str, sweep: str, tags: Mapping[str, str], sweep_id: str = "", step_metric: str = "validation_loss"
-    ):
+        self, uri: str, sweep: str, tags: Mapping[str, str], sweep_id: str = "", step_metric: str = "validation_loss",
+        go_on: str = "",
+    ):  # fmt: skip
         self.uri, self.sweep, self.sweep_id, self.step_metric = uri, sweep, sweep_id or sweep, step_metric
         self._tags = {**tags, **store.code_version(), "sweep": sweep, store.SWEEP_ID: self.sweep_id}
+        self.go_on = go_on or f"mirtune sweep --name {sweep} --resume"  # the command that sends what was not taken
         self._runs: dict[str, _Run] = {}  # by trial
         self._store = WaitingStore(uri, SECONDS_TO_WAIT_AT_END)
 
@@ -139,7 +141,7 @@ class Tracker:
             return ""
         return (
             f"the tracking store {safe(self.uri)} did not take {len(lost)} reports, first {lost[0]} "
-            f"({first_line(self.error)}); `mirtune sweep --name {self.sweep} --resume` sends what is missing"
+            f"({first_line(self.error)}); `{self.go_on}` sends what is missing"
         )
 
     def _put(self, what: str, write: Callable[["MlflowClient"], Any]) -> "Future[Any]":

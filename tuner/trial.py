@@ -8,17 +8,20 @@ with a machine or with the process that runs the sweep.
 
 Errors of a trial's own (numbers that are not finite, hyperparameters that build no model, memory that ran out, and
 whatever else the training raises) are reported as a last result and the trial fails. A process or machine that is lost
-says nothing, and a storage that does not answer is raised: Tune then tells the sweep, which lets the trial go on.
+says nothing; corpora that a machine does not have, a GPU that fails, and a storage that is away for long are raised:
+Tune then tells the sweep, which lets the trial go on elsewhere.
 """
 
 import dataclasses
 import gc
 import math
+import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ray import tune
 from ray.tune.result import DONE, RESULT_DUPLICATE
@@ -33,6 +36,7 @@ from tuner.reports import (
     EPOCH,
     FAILURE,
     IS_BEST,
+    LAST,
     NOTE,
     REPLAYED,
     SAVING_S,
@@ -47,6 +51,15 @@ if TYPE_CHECKING:
     from trainables.loop import Epoch
 
 
+PATIENCE_S, LONGEST_PAUSE_S = 600.0, 30.0  # for a storage that does not answer
+PAUSE_NOT_HERE_S = 20.0  # else the machine that cannot work would be the first to ask for every trial
+Result = TypeVar("Result")
+
+
+class NotHere(RuntimeError):
+    """This machine lacks what a trial needs, or is broken: no error of the trial's own."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What the trials of a sweep share: the configuration to fill in, the data, the resources, the searched metric."""
@@ -59,6 +72,7 @@ class Job:
     metric: str
     share: float = 1.0  # of a GPU
     profile: bool = False
+    checksums: Mapping[str, str] = field(default_factory=dict)  # of the corpora's manifests
 
 
 def fill_in(config: "TrainingConfig", chosen: Mapping[str, Any]) -> "TrainingConfig":
@@ -105,11 +119,16 @@ class Trial(tune.Trainable):
         try:
             news = self._begin() if self._epochs is None else {}
             return (self._replays.popleft() if self._replays else self._next()) | news
+        except NotHere:
+            time.sleep(PAUSE_NOT_HERE_S)
+            raise
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            return {FAILURE: first_line(error), DISK_FULL: True, DONE: True}
+            return {FAILURE: f"{error} on {os.uname().nodename}", DISK_FULL: True, DONE: True}
         except Exception as error:
+            if device_is_broken(error):
+                raise
             if leaves_the_process_sound(error):
                 return {FAILURE: first_line(error), DONE: True}
             self._unsound = error
@@ -131,20 +150,20 @@ class Trial(tune.Trainable):
         """Open the trial's folder; its epochs so far are said again. What the first result has to say beside them."""
         import torch
 
-        from data_prep.remote_corpora import at_hand
         from trainables.loop import train
 
         hyperparameters = dict(self._given)
-        self._folder = TrialFolder(self.job.folder / hyperparameters.pop(TRIAL))
-        progress, note = self._folder.latest()
+        self._folder = TrialFolder(self.job.folder / hyperparameters.pop(TRIAL), hyperparameters)
+        progress, note = patiently(self._folder.latest)
         if progress is not None:
             self._history, self._checkpoint = progress.history, progress.checkpoint
             names = {STATE: progress.name, CHECKPOINT: progress.checkpoint}
             self._replays.extend({**_report(entry), **names, REPLAYED: True} for entry in progress.history)
+            self._replays[-1][LAST] = True
         torch.set_num_threads(self.job.threads)
         config = fill_in(self.job.config, hyperparameters)
         self._epochs = train(
-            config, at_hand(self.job.shards, config.corpora), device=self.job.device, share=self.job.share,
+            config, corpora_here(self.job), device=self.job.device, share=self.job.share,
             profile=self.job.profile, resume=progress.state if progress else None,
         )  # fmt: skip
         return {BEGINS_AFTER: len(self._replays), **({NOTE: note} if note else {})}
@@ -162,7 +181,7 @@ class Trial(tune.Trainable):
         finite = {name: of for name, of in epoch.metrics.items() if math.isfinite(of)}
         entry = {EPOCH: epoch.number, IS_BEST: bool(epoch.is_best), "metrics": finite}
         self._history.append(entry)
-        name, self._checkpoint = self._folder.save(epoch, self._history, self._checkpoint)
+        name, self._checkpoint = patiently(lambda: self._folder.save(epoch, self._history, self._checkpoint))
         saving_s = time.perf_counter() - began
         return {**_report(entry), STATE: name, CHECKPOINT: self._checkpoint, SAVING_S: saving_s}
 
@@ -170,6 +189,46 @@ class Trial(tune.Trainable):
 def _report(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An epoch as Tune takes it: flat."""
     return {**entry["metrics"], EPOCH: entry[EPOCH], IS_BEST: entry[IS_BEST]}
+
+
+def corpora_here(job: Job) -> Path:
+    """The folder that holds the corpora on this machine, as they were when the sweep began; NotHere without them."""
+    from data_prep.manifest import Manifest
+    from data_prep.remote_corpora import at_hand
+    from trainables.data import TrainingData
+    from trainables.tasks import find_task
+
+    try:
+        folder = at_hand(job.shards, job.config.corpora)
+        for name, checksum in job.checksums.items():
+            if Manifest.load(folder / name).checksum != checksum:
+                raise NotHere(f"corpus {name!r} in {job.shards} was prepared anew since the sweep began")
+        TrainingData.open(job.config.corpora, folder, find_task(job.config.task).targets)  # kept for the training
+    except (OSError, Refused) as error:
+        raise NotHere(f"{os.uname().nodename} cannot train on the corpora: {error}") from error
+    return folder
+
+
+def patiently(action: Callable[[], Result]) -> Result:
+    """What ``action`` gives, tried again for minutes where the storage does not answer; a full disk is told at once."""
+    until, pause_s = time.monotonic() + PATIENCE_S, 1.0
+    while True:
+        try:
+            return action()
+        except OSError as error:
+            if is_disk_full(error) or time.monotonic() + pause_s > until:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def device_is_broken(error: Exception) -> bool:
+    """Whether a GPU failed, which no other trial in the process, and perhaps on the machine, survives."""
+    from trainables.memory import OutOfMemory, ran_out
+
+    if not isinstance(error, RuntimeError) or isinstance(error, OutOfMemory):
+        return False
+    return not ran_out(error) and "CUDA error" in str(error)
 
 
 def leaves_the_process_sound(error: Exception) -> bool:

@@ -9,8 +9,9 @@ does no harm: a state names the checkpoint that belongs to it. The trial's proce
 the sweep removes what its successors have replaced.
 """
 
+import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from trainables.state import TrainingState
 
 BEST, STATE_FILE, SUFFIX = "best-", "state-", ".safetensors"
+_STATE = re.compile(rf"{STATE_FILE}\d+-\w+{re.escape(SUFFIX)}")
+
+
+def _epoch(name: str) -> int:
+    return int(name.split("-")[1])
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,8 @@ class Progress:
 class TrialFolder:
     """The folder of one trial, for the process that trains it and for the sweep."""
 
-    def __init__(self, folder: Storage) -> None:
-        self.folder = folder
+    def __init__(self, folder: Storage, hyperparameters: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.hyperparameters = folder, dict(hyperparameters or {})
 
     def save(self, epoch: "Epoch", history: list[dict[str, Any]], checkpoint: str) -> tuple[str, str]:
         """Write an epoch's state, and its checkpoint where it is the best; the names of state and best checkpoint.
@@ -58,7 +64,8 @@ class TrialFolder:
                 epoch.checkpoint.save(whole)
                 self.folder.put(checkpoint, whole, last=CONFIG)
         name = f"{STATE_FILE}{own}{SUFFIX}"
-        self.folder.write(name, epoch.state.to_bytes({"history": history, "checkpoint": checkpoint}))
+        about = {"history": history, "checkpoint": checkpoint, "hyperparameters": self.hyperparameters}
+        self.folder.write(name, epoch.state.to_bytes(about))
         return name, checkpoint
 
     def latest(self) -> tuple[Progress | None, str]:
@@ -69,7 +76,7 @@ class TrialFolder:
         from trainables.state import TrainingState
 
         names, why = self.folder.names(), ""
-        for name in sorted((of for of in names if of.startswith(STATE_FILE) and of.endswith(SUFFIX)), reverse=True):
+        for name in sorted((of for of in names if _STATE.fullmatch(of)), key=_epoch, reverse=True):
             try:
                 state, also = TrainingState.from_bytes(self.folder.read(name), name)
             except FileNotFoundError:  # replaced meanwhile
@@ -77,9 +84,12 @@ class TrialFolder:
             except Refused as refused:
                 why = str(refused)
                 continue
-            if also["checkpoint"] in names or not also["checkpoint"]:
+            if also["hyperparameters"] != self.hyperparameters:
+                why = f"{name} is of other hyperparameters"
+            elif also["checkpoint"] and also["checkpoint"] not in names:
+                why = f"the checkpoint {also['checkpoint']} of {name} is not there"
+            else:
                 return Progress(state, also["history"], also["checkpoint"], name), why
-            why = f"the checkpoint {also['checkpoint']} of {name} is not there"
         return None, why
 
     def keep(self, names: Collection[str]) -> None:

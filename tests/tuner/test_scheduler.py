@@ -6,7 +6,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from tuner.records import TrialRecord
-from tuner.reports import REPLAYED, TRIAL
+from tuner.reports import LAST, REPLAYED, TRIAL
 from tuner.scheduler import SCHEDULERS, Asha
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -60,6 +60,13 @@ def test_what_is_said_again_stops_nothing_and_counts_once():
     assert say(scheduler, "b", 2, 5) == CONTINUE
     assert say(scheduler, "c", 2, 4) == STOP  # a at 1 and b at 5: the cut is at 3
     assert scheduler.stopped == {"c"}
+
+
+def test_of_the_last_epoch_that_is_said_again_it_is_decided():
+    scheduler = asha()
+    assert say(scheduler, "a", 2, 1) == CONTINUE
+    assert say(scheduler, "b", 2, 5, **{REPLAYED: True, LAST: True}) == STOP
+    assert scheduler.stopped == {"b"}
 
 
 def test_rungs_of_an_earlier_run_are_filled():

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from data_prep.storage import Storage
 from trainables import loop
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
-from tuner.reports import CHECKPOINT, DISK_FULL, FAILURE, NOTE, REPLAYED, STATE, TRIAL
-from tuner.trial import Job, Trial, leaves_the_process_sound
+from tuner import trial as trial_module
+from tuner.reports import CHECKPOINT, DISK_FULL, EPOCH, FAILURE, NOTE, REPLAYED, STATE, TRIAL
+from tuner.trial import Job, NotHere, Trial, leaves_the_process_sound
 from tuner.trial_folder import TrialFolder
 
 NETWORK = {"patch_bands": 21, "heads": 2, "layers": 1, "width": 24, "learning_rate": 0.01}
@@ -197,6 +199,7 @@ def test_a_storage_that_does_not_answer_is_raised(job_of, monkeypatch):
         raise OSError(errno.ECONNREFUSED, "connection refused")
 
     trial = begun(job_of(), dict(NETWORK))
+    monkeypatch.setattr(trial_module, "PATIENCE_S", 0.0)
     monkeypatch.setattr(type(trial.job.folder), "write", absent)
     with pytest.raises(OSError, match="connection refused"):
         trial.step()
@@ -204,18 +207,59 @@ def test_a_storage_that_does_not_answer_is_raised(job_of, monkeypatch):
 
 def test_errors_that_may_leave_a_process_broken_are_told_and_end_it(job_of, monkeypatch):
     def broken(*given, **named):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        raise KeyError("a mistake")
         yield
 
     monkeypatch.setattr(loop, "train", broken)
     trial = begun(job_of(), dict(NETWORK))
     result = trial.step()
-    assert "illegal memory access" in result[FAILURE]
+    assert result[FAILURE] == "KeyError: 'a mistake'"
     assert DONE not in result
-    with pytest.raises(RuntimeError, match="illegal memory access"):
+    with pytest.raises(KeyError, match="a mistake"):
         trial.step()
     assert leaves_the_process_sound(FloatingPointError())
     assert not leaves_the_process_sound(KeyError())
+
+
+def test_a_broken_gpu_is_not_the_trials_error(job_of, monkeypatch):
+    def broken(*given, **named):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        yield
+
+    monkeypatch.setattr(loop, "train", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        begun(job_of(), dict(NETWORK)).step()
+
+
+@pytest.mark.parametrize("change", [{"shards": "/nowhere"}, {"checksums": {"mdb": "another"}}])
+def test_a_machine_without_the_corpora_is_not_the_trials_error(job_of, monkeypatch, change):
+    monkeypatch.setattr(trial_module, "PAUSE_NOT_HERE_S", 0.0)
+    trial = begun(replace(job_of(), **change), dict(NETWORK))
+    with pytest.raises(NotHere, match=r"cannot train on the corpora|was prepared anew since the sweep began"):
+        trial.step()
+
+
+def test_a_state_of_other_hyperparameters_is_not_gone_on_from(job_of):
+    job, hyperparameters = job_of(), named(NETWORK)
+    begun(job, hyperparameters).step()
+    result = begun(job, {**hyperparameters, "learning_rate": 0.002}).step()
+    assert "is of other hyperparameters" in result[NOTE]
+    assert REPLAYED not in result
+
+
+def test_a_storage_that_is_away_for_a_while_is_waited_for(job_of, monkeypatch):
+    trial = begun(job_of(), dict(NETWORK))
+    inner, failures = type(trial.job.folder).write, [2]
+
+    def away(self, name, content):
+        if failures[0]:
+            failures[0] -= 1
+            raise OSError(errno.ECONNREFUSED, "connection refused")
+        inner(self, name, content)
+
+    monkeypatch.setattr(trial_module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(type(trial.job.folder), "write", away)
+    assert trial.step()[EPOCH] == 1
 
 
 def test_the_searched_metric_has_to_be_finite(job_of, monkeypatch):

@@ -8,12 +8,13 @@ import pytest
 from ray import tune
 
 from data_prep.storage import Storage
+from tuner.hooks import what_was_lost
 from tuner.profile import SweepProfile
 from tuner.records import TrialRecord, load_records
 from tuner.reports import BEGINS_AFTER, CHECKPOINT, DISK_FULL, FAILURE, IS_BEST, REPLAYED, SAVING_S, STATE
 from tuner.scheduler import NoStops
 from tuner.searcher import SweepSearch
-from tuner.watch import Watcher, what_was_lost
+from tuner.watch import Watcher
 
 
 class Told:
@@ -151,12 +152,43 @@ def test_a_trial_that_is_lost_too_often_can_go_on_another_day(watcher, folder, c
     assert "trial 1/20 was lost 3 times" in capsys.readouterr().err
 
 
+def test_a_process_that_is_lost_before_its_trial_began_is_begun_again(watcher, folder):
+    identity = "early"
+    trial = SimpleNamespace(trial_id=identity, config=watcher.searcher.suggest(identity), error_file=None)
+    watcher.running = trial
+    lose(watcher)
+    assert begin(watcher).config == trial.config
+    assert [(of.id, of.attempts) for of in load_records(folder)] == [("trial-0001", 1), ("trial-0002", 2)]
+
+
+def test_what_could_not_be_written_is_written_with_the_next(watcher, folder, monkeypatch, capsys):
+    def absent(self, folder):
+        raise OSError(errno.ECONNREFUSED, "connection refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialRecord, "save", absent)
+        epoch(watcher, 1)
+    assert "the sweep's folder does not answer (ConnectionRefusedError" in capsys.readouterr().err
+    assert load_records(folder)[0].epochs == 0
+    epoch(watcher, 2, **{IS_BEST: False})
+    assert load_records(folder)[0].epochs == 2
+
+
+def test_a_sweep_that_is_another_process_s_is_left_alone(watcher, folder):
+    watcher.is_held = lambda: False
+    (folder / "trial-0001").write("state-0001-theirs.safetensors", b"")
+    epoch(watcher, 1)
+    watcher.on_experiment_end([])
+    assert "state-0001-theirs.safetensors" in (folder / "trial-0001").names()
+    assert load_records(folder)[0].state == "running"
+
+
 def test_a_full_disk_leaves_the_trial_to_go_on(watcher, folder):
     epoch(watcher, 1)
     trial = watcher.running
     watcher.on_trial_result(0, [trial], trial, {FAILURE: "no space", DISK_FULL: True, "done": True})
     watcher.on_trial_complete(0, [trial], trial)
-    assert watcher.disk_full
+    assert "o space" in watcher.full
     assert [of.state for of in load_records(folder)] == ["interrupted"]
 
 
@@ -167,7 +199,7 @@ def test_a_disk_that_is_full_for_the_record_is_noticed(watcher, monkeypatch):
     monkeypatch.setattr(TrialRecord, "save", full)
     trial = watcher.running
     watcher.on_trial_complete(0, [trial], trial)
-    assert watcher.disk_full
+    assert "o space" in watcher.full
 
 
 def test_only_the_best_and_the_last_are_kept(watcher, folder):
@@ -186,4 +218,8 @@ def test_why_ray_gave_up_is_told_in_a_line(tmp_path):
     blocks = ["Failure # 1 (occurred at noon)\nold\n", "Failure # 2 (occurred at one)\nThe actor died.\n\tid: 1\n"]
     file.write_text("".join(blocks))
     assert what_was_lost(SimpleNamespace(error_file=str(file))) == "The actor died."
+    file.write_text(
+        "Failure # 1 (occurred at noon)\nray::Trial.train() (pid=1)\n  File x\n    raise\nNotHere: no corpus\n"
+    )
+    assert what_was_lost(SimpleNamespace(error_file=str(file))) == "NotHere: no corpus"
     assert what_was_lost(SimpleNamespace(error_file=str(tmp_path / "none"))) == "Ray did not say why"

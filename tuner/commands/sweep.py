@@ -41,36 +41,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of = SweepOptions
     parser.argument_default = argparse.SUPPRESS
     add = parser.add_argument
-    add("--corpus", nargs="+", dest="corpora", metavar="NAME", help="prepared corpora to train on")
-    add("--architecture", metavar="NAME", help="a wrong one lists the names")
-    add("--trials", type=int, metavar="N", help="configurations to try; more than before where a sweep goes on")
-    add("--max-epochs", type=int, metavar="N", help=f"per trial ({of.max_epochs})")
-    add("--batch-size", type=int, metavar="N", help="windows in a batch (128 on a GPU, 16 on a CPU)")
-    text = f"none, or asha: at {of.grace_epochs}, {2 * of.grace_epochs}, ... epochs stop the half with the higher loss"
-    add("--scheduler", metavar="NAME", help=f"{text} ({of.scheduler})")
-    add("--grace-epochs", type=int, metavar="N", help=f"that asha leaves every trial ({of.grace_epochs})")
+    begins = "required where a sweep begins"
+    add("--corpus", nargs="+", dest="corpora", metavar="NAME", help=f"prepared corpora to train on; {begins}")
+    add("--architecture", metavar="NAME", help=f"a wrong one lists the names; {begins}")
+    add("--trials", type=int, metavar="N", help=f"configurations to try; {begins}, and may be more where it goes on")
+    add("--max-epochs", type=int, metavar="N", help=f"per trial (default {of.max_epochs})")
+    add("--batch-size", type=int, metavar="N", help="windows in a batch (default 128 on a GPU, 16 on a CPU)")
+    text = "none, or asha: from --grace-epochs on, at each doubling, stop the half with the higher validation loss"
+    add("--scheduler", metavar="NAME", help=f"{text} (default {of.scheduler})")
+    add("--grace-epochs", type=int, metavar="N", help=f"before which asha stops no trial (default {of.grace_epochs})")
     text = "begin with known hyperparameters: a JSON file, or a corpus whose registered models have them"
     add("--points", metavar="FILE|CORPUS", help=text)
     text = "take a hyperparameter from these values only, for example hidden=72,144"
     add("--narrow", nargs="+", type=choices, metavar="NAME=V[,V]", help=text)
-    add("--seed", type=int, metavar="N", help=f"of search and training ({of.seed})")
-    text = f"auto: bf16 where the device has units for it ({of.precision})"
+    add("--seed", type=int, metavar="N", help=f"of search and training (default {of.seed})")
+    text = f"auto: bf16 where the device has units for it (default {of.precision})"
     add("--precision", choices=PRECISIONS, help=text)
-    text = "may be a fraction (as memory allows, four trials a GPU at most)"
+    text = "GPUs for each trial, may be a fraction (default: as memory allows, four trials a GPU at most)"
     add("--gpus-per-trial", type=float, metavar="F", help=text)
-    add("--cpus-per-trial", type=int, metavar="N", help=f"threads ({of.cpus_per_trial})")
-    text = "trials at a time (as many as the cluster holds); more lets a cluster grow that can"
+    add("--cpus-per-trial", type=int, metavar="N", help=f"threads for each trial (default {of.cpus_per_trial})")
+    text = "trials at a time (default: as many as the cluster holds); more lets a cluster grow that can"
     add("--at-once", type=int, metavar="N", help=text)
-    text = f"times that a trial goes on after its process or machine was lost ({of.max_failures})"
-    add("--max-failures", type=int, metavar="N", help=text)
-    text = "end the search after 90m, 2h30m, ...; the best so far is registered, --resume goes on"
+    text = "times that a trial goes on after its process or machine was lost"
+    add("--max-failures", type=int, metavar="N", help=f"{text} (default {of.max_failures})")
+    text = "end the search after 90m, 2h30m, ..., counted anew with each --resume; the best so far is registered"
     add("--time-budget", type=duration_s, dest="time_budget_s", metavar="TIME", help=text)
-    add("--shards", metavar="DIR|URI", help=f"prepared corpora ({of.shards})")
-    text = "MLflow store ($MLFLOW_TRACKING_URI, else sqlite:///results/mlflow.db)"
+    add("--shards", metavar="DIR|URI", help=f"prepared corpora (default {of.shards})")
+    text = "MLflow store (default $MLFLOW_TRACKING_URI, else sqlite:///results/mlflow.db)"
     add("--tracking-uri", metavar="URI", help=text)
-    add("--storage", metavar="DIR|URI", help=f"where sweeps have their folders ({of.storage})")
+    add("--storage", metavar="DIR|URI", help=f"where sweeps have their folders (default {of.storage})")
     add("--profile", action="store_true", help="measure where the trials' time goes: profile.json, profile.md, a table")
-    add("--name", metavar="NAME", help="name of the sweep (corpora, architecture and the time)")
+    add("--name", metavar="NAME", help="name of the sweep (default: corpora, architecture and the time)")
     text = "go on with the sweep of that --name, with the options it began with; begin it where there is none"
     add("--resume", action="store_true", help=text)
 
@@ -86,7 +87,9 @@ def run(arguments: argparse.Namespace) -> None:
     result = sweep(options_of(given))
     best, metric = result.best, in_words(result.metric)
     states = [record.state for record in result.trials]
-    counts = {"failed": states.count("failed"), "stopped early": states.count("stopped"), "undone": result.undone}
+    lost = states.count("lost")
+    counts = {"failed": states.count("failed"), "stopped early": states.count("stopped"), "lost": lost}
+    counts["undone"] = result.undone - lost
     print(
         f"sweep {result.name}: {len(result.trials)} trials in {result.seconds:.0f} s"
         + "".join(f", {count} {what}" for what, count in counts.items() if count)

@@ -16,8 +16,8 @@ from processes import Ended, processes, session, until  # noqa: F401
 from servers_mlflow import empty_store, sqlite_uri  # noqa: F401
 
 from data_prep.storage import Storage
+from trainables.state import TrainingState
 from tuner.records import TrialRecord, load_records
-from tuner.trial_folder import TrialFolder
 
 pytestmark = pytest.mark.faults
 
@@ -96,9 +96,11 @@ class Sweep:
 
     def _check_files(self, record: TrialRecord) -> None:
         folder = self.folder / record.id
-        kept = TrialFolder(folder).latest()[0]
-        assert sorted(os.listdir(folder.path)) == sorted([record.checkpoint, kept.name, "trial.json"])
-        assert (len(kept.history), kept.checkpoint) == (record.epochs, record.checkpoint)
+        names = set(os.listdir(folder.path))
+        (state,) = names - {record.checkpoint, "trial.json"}
+        assert record.checkpoint in names
+        _, also = TrainingState.from_bytes(folder.read(state), state)
+        assert (len(also["history"]), also["checkpoint"]) == (record.epochs, record.checkpoint)
 
     def runs(self):
         """MLflow's runs of the sweep by the name of the trial; a second one of the same name is an error."""

@@ -24,9 +24,9 @@ from servers_mlflow import (  # noqa: F401
 
 from data_prep.storage import Storage
 from trainables.checkpoint import Checkpoint
+from trainables.state import TrainingState
 from tuner.claim import CLAIMS
 from tuner.records import load_records
-from tuner.trial_folder import TrialFolder
 
 pytestmark = pytest.mark.faults
 
@@ -79,9 +79,11 @@ def check(folder: Storage, trials: int, epochs: int, uri: str):
     assert len(runs) == len(found) == trials + 1
     for record in records:
         assert [entry["epoch"] for entry in record.history] == each
-        progress, why = TrialFolder(folder / record.id).latest()
-        assert (len(progress.history), progress.checkpoint, why) == (epochs, record.checkpoint, "")
-        assert (folder / record.id).names() == sorted([record.checkpoint, progress.name, "trial.json"])
+        of_trial = folder / record.id
+        (state,) = set(of_trial.names()) - {record.checkpoint, "trial.json"}
+        _, also = TrainingState.from_bytes(of_trial.read(state), state)
+        assert (len(also["history"]), also["checkpoint"]) == (epochs, record.checkpoint)
+        assert record.checkpoint in of_trial.names()
         run = runs[record.id]
         assert run.info.status == "FINISHED"
         for metric in ("train_loss", "validation_loss", "validation_micro_f1"):

@@ -215,7 +215,6 @@ def test_a_killed_process_that_nobody_has_waited_for_holds_nothing(hold, bucket)
         assert is_held()
 
 
-@FOUND
 @pytest.mark.faults
 def test_a_process_elsewhere_that_beats_is_refused_and_taken_over_when_it_does_not(hold, bucket, short):
     first = hold(bucket, machine="elsewhere").go()
@@ -246,7 +245,6 @@ def test_a_machine_that_slept_while_its_claim_was_looked_at_does_not_hold_again(
         assert len((bucket / CLAIMS).names()) == 1
 
 
-@FOUND
 @pytest.mark.faults
 @pytest.mark.parametrize("machines", [("", ""), ("there", "elsewhere")], ids=["one machine", "two machines"])
 def test_of_two_that_come_at_once_never_both_hold(hold, bucket, machines):

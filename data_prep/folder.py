@@ -118,6 +118,9 @@ class Folder(Storage):
                 os.fsync(file.fileno())
             yield temporary
             _synchronise(self._path)
+        except OSError as error:
+            error.filename = error.filename or str(self._path / name)  # writing names none
+            raise
         finally:
             temporary.unlink(missing_ok=True)
 

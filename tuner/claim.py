@@ -92,8 +92,11 @@ class _Claim:
         found = {}
         for name in self.folder.names():
             if name != self.name:
-                with suppress(FileNotFoundError):
+                try:
                     found[name] = _parsed(self.folder.read(name))
+                except OSError:  # gone, or written just now
+                    if self.folder.exists(name):
+                        found[name] = _parsed(b"")
         return found
 
     def beat(self) -> None:
@@ -117,6 +120,7 @@ class _Claim:
         self.write()
         if time.time() - self._beaten > LEASE_S and self._others():  # one came, and did not see this beat in time
             self._lost = True
+            self.folder.remove(self.name)
         self._beaten = time.time()
 
     def withdraw(self) -> None:
@@ -146,11 +150,11 @@ def _machine() -> str:
 
 
 def _born(pid: str) -> str:
-    """When a process of this machine began, in ticks since the machine did; empty where there is none."""
+    """When a process of this machine began, in ticks since the machine did; empty where none runs, or a zombie."""
     try:
-        return (
-            Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        )
+        path = Path(f"/proc/{int(pid)}/stat")
+        of = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if of[0] in "ZX" else of[19]
     except (OSError, ValueError, IndexError):
         return ""
 

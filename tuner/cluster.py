@@ -40,12 +40,14 @@ def ray_running() -> Iterator[dict[str, float]]:
 def let_trials_use_idle_processes() -> None:
     """Have Ray Tune put trials into processes that Ray has started already, which spares each a second.
 
-    Tune asks for processes with a variable of their own, which PyTorch Lightning alone reads, so none of those fits.
+    Tune asks for processes with variables of their own, so none of those fits: one that PyTorch Lightning alone reads,
+    and an object store's secrets, which Ray then writes into a log. Every node has these in its own environment.
     """
     try:
-        from ray.tune.execution.class_cache import DEFAULT_ENV_VARS
+        from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
 
         DEFAULT_ENV_VARS.pop("PL_DISABLE_FORK", None)
+        ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
     except (ImportError, AttributeError, TypeError):  # another Ray keeps it elsewhere: the second is lost, no more
         return
 

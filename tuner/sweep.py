@@ -147,7 +147,7 @@ def _run_of(tracker: "Tracker") -> Iterator[None]:
     try:
         yield
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Refused):  # it can go on
         status = "KILLED"
         raise
     finally:

@@ -44,7 +44,8 @@ def holds_secret(uri: str) -> bool:
 
 def first_line(error: BaseException | None) -> str:
     """Kind and first line of an error's text, without secrets and without what a terminal obeys."""
-    lines = safe(str(error)).strip().splitlines()
+    # SQLAlchemy's first line may be about itself.
+    lines = [line for line in safe(str(error)).strip().splitlines() if not line.startswith("(raised as a result of")]
     return f"{type(error).__name__}: {printable(lines[0][:200])}" if lines else type(error).__name__
 
 

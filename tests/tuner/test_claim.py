@@ -19,7 +19,6 @@ from data_prep.storage import Storage
 from tuner import claim
 from tuner.claim import CLAIMS, held
 
-FOUND = pytest.mark.xfail(strict=False, reason="found here, not yet mended in tuner.claim")
 WHAT = "sweep 'x' is run by another process"
 
 # Holds until its standard input ends, and says when it holds no more.
@@ -205,7 +204,6 @@ def test_in_a_store_a_killed_process_of_this_machine_holds_nothing(hold, bucket)
     assert (bucket / CLAIMS).names() == []
 
 
-@FOUND
 @pytest.mark.faults
 def test_a_killed_process_that_nobody_has_waited_for_holds_nothing(hold, bucket):
     first = hold(bucket).go()
@@ -234,7 +232,6 @@ def test_a_process_elsewhere_that_beats_is_refused_and_taken_over_when_it_does_n
         assert is_held()
 
 
-@FOUND
 @pytest.mark.faults
 def test_a_machine_that_slept_while_its_claim_was_looked_at_does_not_hold_again(hold, bucket, short):
     first = hold(bucket, machine="elsewhere", sleeps_s=6.0).go()
@@ -261,7 +258,6 @@ def test_of_two_that_come_at_once_never_both_hold(hold, bucket, machines):
             (bucket / CLAIMS).remove(name)
 
 
-@FOUND
 @pytest.mark.faults
 @pytest.mark.parametrize("machines", [False, True], ids=["one machine", "many machines"])
 def test_in_a_store_at_most_one_of_many_holds_at_any_time(bucket, tmp_path, machines):

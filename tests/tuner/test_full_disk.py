@@ -84,6 +84,7 @@ def test_a_sweep_that_finds_no_space_at_all_leaves_nothing_in_the_way(asked, pro
     ended = processes.mirtune(*asked.beginning).end()
     assert ended.status == 2, ended
     assert ended.err.startswith("mirtune: no space left on the disk")
+    assert str(asked.storage) in ended.err
     assert len(ended.err.splitlines()) == 1
     blocker.unlink()
     begun = processes.mirtune(*replace(asked, trials=1, epochs=1).beginning).end()

@@ -124,6 +124,7 @@ def test_trials_after_a_failed_one_use_its_process(swept, ray, monkeypatch):
 def test_an_interrupted_sweep_leaves_its_profile(swept, ray, monkeypatch, capsys):
     def interrupted(options, plan, task, packing, batch, watcher, limits):
         watcher.profile.trials["t"] = TrialProfile(1, launched=0.0)
+        limits.interrupted = True
 
     monkeypatch.setattr(search_module, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -171,9 +171,6 @@ def test_a_sweep_through_a_server_that_is_away_for_a_while(start, store, s3, mlf
         check_secrets(s3, secret, tmp_path)
 
 
-@pytest.mark.xfail(
-    reason="Ray Tune hands AWS_* to its trials in a runtime_env, which Ray's agent logs: see tuner.cluster"
-)
 def test_secrets_of_the_environment_stand_in_no_file_of_ray(processes, shards, sqlite_uri, tmp_path):  # noqa: F811
     names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD", "MLFLOW_TRACKING_PASSWORD")
     where = ("--shards", shards, "--storage", tmp_path / "sweeps", "--tracking-uri", sqlite_uri, "--name", "z")

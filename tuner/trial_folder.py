@@ -84,12 +84,15 @@ class TrialFolder:
             except Refused as refused:
                 why = str(refused)
                 continue
-            if also["hyperparameters"] != self.hyperparameters:
+            history, checkpoint = also.get("history"), also.get("checkpoint")
+            if not isinstance(history, list) or len(history) != state.epoch or not isinstance(checkpoint, str):
+                why = f"{name} does not say what its epochs reported"
+            elif also.get("hyperparameters") != self.hyperparameters:
                 why = f"{name} is of other hyperparameters"
-            elif also["checkpoint"] and also["checkpoint"] not in names:
-                why = f"the checkpoint {also['checkpoint']} of {name} is not there"
+            elif checkpoint and checkpoint not in names:
+                why = f"the checkpoint {checkpoint} of {name} is not there"
             else:
-                return Progress(state, also["history"], also["checkpoint"], name), why
+                return Progress(state, history, checkpoint, name), why
         return None, why
 
     def keep(self, names: Collection[str]) -> None:

@@ -59,6 +59,7 @@ def test_ray_is_reached_from_this_machine_only_and_ends_with_a_killed_driver():
 @pytest.fixture(scope="module")
 def cluster():
     """A head without processors, on which the driver is, and a node with one; they share a disk."""
+    ray.shutdown()  # a Ray of this process would give the cluster its own address, which is loopback only
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.add_node(num_cpus=1)
     yield made

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from data_prep.shards import Corpus
@@ -13,6 +14,7 @@ from data_prep.shards import Corpus
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes on this machine, of one processor each."""
+    ray.shutdown()  # a Ray of this process would give the cluster its own address, which is loopback only
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.add_node(num_cpus=1)
     yield made

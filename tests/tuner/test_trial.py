@@ -17,6 +17,7 @@ from data_prep.storage import Storage
 from trainables import loop
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
+from trainables.state import TrainingState
 from tuner import trial as trial_module
 from tuner.reports import CHECKPOINT, DISK_FULL, EPOCH, FAILURE, NOTE, REPLAYED, STATE, TRIAL
 from tuner.trial import Job, NotHere, Trial, leaves_the_process_sound
@@ -245,6 +246,18 @@ def test_a_state_of_other_hyperparameters_is_not_gone_on_from(job_of):
     result = begun(job, {**hyperparameters, "learning_rate": 0.002}).step()
     assert "is of other hyperparameters" in result[NOTE]
     assert REPLAYED not in result
+
+
+def test_a_state_without_its_history_is_not_gone_on_from(job_of, folder):
+    job, hyperparameters = job_of(), named(NETWORK)
+    trial = begun(job, hyperparameters)
+    result = trial.step()
+    file = folder / hyperparameters[TRIAL] / result[STATE]
+    state, also = TrainingState.from_bytes(file.read_bytes())
+    file.write_bytes(state.to_bytes({**also, "history": []}))
+    again = begun(job, hyperparameters).step()
+    assert "does not say what its epochs reported" in again[NOTE]
+    assert REPLAYED not in again
 
 
 def test_a_storage_that_is_away_for_a_while_is_waited_for(job_of, monkeypatch):

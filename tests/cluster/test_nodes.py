@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow

@@ -107,10 +107,7 @@ def _say_what_is_left(options: SweepOptions, plan: Plan, watcher: Watcher, limit
         return
     again = resume_command(options, plan.name)
     if watcher.full:
-        raise Refused(
-            f"no space left for {plan.folder.location} ({watcher.full}); what is there is good: free some and go on "
-            f"with `{again}`"
-        )
+        raise no_space(options, plan, watcher.full)
     if not limits.is_held():
         raise Refused(f"sweep {plan.name!r} was taken over by another process while this one stood still; look there")
     done = f"{options.trials - watcher.undone} of {options.trials} trials are done; `{again}` goes on"
@@ -121,6 +118,14 @@ def _say_what_is_left(options: SweepOptions, plan: Plan, watcher: Watcher, limit
         raise KeyboardInterrupt
     else:
         say(f"{lost} trials were lost too often, {watcher.undone - lost} have not begun: {done}")
+
+
+def no_space(options: SweepOptions, plan: Plan, why: str) -> Refused:
+    """What to raise where nothing more can be written."""
+    return Refused(
+        f"no space left for {plan.folder.location} ({why}); what is there is good: free some and go on with "
+        f"`{resume_command(options, plan.name)}`"
+    )
 
 
 def resume_command(options: SweepOptions, name: str) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from data_prep.files import is_disk_full
 from data_prep.refused import Refused
 from tuner.claim import held
 from tuner.cluster import ray_running, refuse_unshared
@@ -68,6 +69,10 @@ def sweep(options: SweepOptions) -> SweepResult:
         try:
             return _sweep(options, plan, file, is_held, began)
         except BaseException as error:
+            if isinstance(error, OSError) and is_disk_full(error) and file is not None:
+                from tuner.search import no_space
+
+                raise no_space(options, plan, str(error)) from error
             if not isinstance(error, Refused | SweepFailed):  # which say themselves what to do
                 _say_how_to_go_on(options, plan)
             raise

@@ -43,10 +43,10 @@ class Progress:
 
 
 class TrialFolder:
-    """The folder of one trial, for the process that trains it and for the sweep."""
+    """The folder of one trial, for the process that trains it with ``hyperparameters``, and for the sweep."""
 
     def __init__(self, folder: Storage, hyperparameters: Mapping[str, Any] | None = None) -> None:
-        self.folder, self.hyperparameters = folder, dict(hyperparameters or {})
+        self.folder, self.hyperparameters = folder, hyperparameters
 
     def save(self, epoch: "Epoch", history: list[dict[str, Any]], checkpoint: str) -> tuple[str, str]:
         """Write an epoch's state, and its checkpoint where it is the best; the names of state and best checkpoint.
@@ -64,7 +64,7 @@ class TrialFolder:
                 epoch.checkpoint.save(whole)
                 self.folder.put(checkpoint, whole, last=CONFIG)
         name = f"{STATE_FILE}{own}{SUFFIX}"
-        about = {"history": history, "checkpoint": checkpoint, "hyperparameters": self.hyperparameters}
+        about = {"history": history, "checkpoint": checkpoint, "hyperparameters": dict(self.hyperparameters or {})}
         self.folder.write(name, epoch.state.to_bytes(about))
         return name, checkpoint
 
@@ -87,7 +87,7 @@ class TrialFolder:
             history, checkpoint = also.get("history"), also.get("checkpoint")
             if not isinstance(history, list) or len(history) != state.epoch or not isinstance(checkpoint, str):
                 why = f"{name} does not say what its epochs reported"
-            elif also.get("hyperparameters") != self.hyperparameters:
+            elif self.hyperparameters is not None and also.get("hyperparameters") != self.hyperparameters:
                 why = f"{name} is of other hyperparameters"
             elif checkpoint and checkpoint not in names:
                 why = f"the checkpoint {checkpoint} of {name} is not there"

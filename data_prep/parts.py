@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import stat
 import time
 from collections import Counter
@@ -163,6 +164,8 @@ class Part:
             "moments": asdict(moments),
             "took_s": time.perf_counter() - began,
         }
+        if self.record.is_dir() and not self.record.is_symlink():  # damaged beyond words
+            shutil.rmtree(self.record)
         write_json(self.record, {**record, "itself": _digest(record)})
         return record
 

@@ -91,15 +91,20 @@ class SweepProfile:
     after_s: float = 0.0  # the best checkpoint's test and registration, Ray's end
 
     @property
+    def by_number(self) -> list[TrialProfile]:
+        """The trials in the order of their numbers: those that begin together come in any order."""
+        return sorted(self.trials.values(), key=lambda of: of.number)
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Of all trials."""
-        return {stage: sum(of.seconds[stage] for of in self.trials.values()) for stage in STAGES}
+        return {stage: sum(of.seconds[stage] for of in self.by_number) for stage in STAGES}
 
     @property
     def training_share(self) -> float:
         """The part of the sweep's places (trials at once, for as long as the sweep took) that went into epochs."""
         places_s = self.at_once * (self.before_s + self.search_s + self.after_s)
-        return sum(of.epochs_s for of in self.trials.values()) / places_s if places_s else 0.0
+        return sum(of.epochs_s for of in self.by_number) / places_s if places_s else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -120,14 +125,14 @@ class SweepProfile:
                     "seconds": of.seconds,
                     "shares": shares(of.seconds),
                 }
-                for of in self.trials.values()
+                for of in self.by_number
             ],
             "all": {"seconds": self.seconds, "shares": shares(self.seconds)},
         }
 
     def rows(self) -> list[list[str]]:
         """The table's cells: a row a trial, then one for all; shares in percent."""
-        every = [(str(of.number), of.seconds) for of in self.trials.values()] + [("all", self.seconds)]
+        every = [(str(of.number), of.seconds) for of in self.by_number] + [("all", self.seconds)]
         return [
             [name, f"{sum(of.values()):.1f}", *(f"{100 * share:.1f}" for share in shares(of).values())]
             for name, of in every

@@ -62,7 +62,7 @@ def test_a_newer_one_replaces_it_whole(checkpoint, tmp_path):
 
 def test_a_failed_save_leaves_the_old_one(checkpoint, tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "best")
-    monkeypatch.setattr("safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr("safetensors.torch.save", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         checkpoint.save(tmp_path / "best")
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

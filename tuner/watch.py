@@ -105,6 +105,8 @@ class Watcher(tune.Callback):
             return
         if NOTE in result:
             self._say(record, f"goes on from what is whole: {result[NOTE]}")
+        if result.get(BEGINS_AFTER):
+            self._say(record, f"goes on after epoch {result[BEGINS_AFTER]}")
         record.rewind(result.get(BEGINS_AFTER, record.epochs), self.metric)
         metrics = flat_metrics(result)
         value, now = float(result[self.metric]), time.monotonic()

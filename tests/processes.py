@@ -98,8 +98,8 @@ class Command:
             raise AssertionError(f"it still runs after {limit_s:g} s: {self.err[-2000:]}") from None
         return Ended(self.process.returncode, self.out, self.err)
 
-    def wait_for(self, pattern: str, times: int = 1, limit_s: float = 120.0) -> None:
-        """Return when ``pattern`` stands so often in its standard error; AssertionError where it does not come."""
+    def wait_for(self, pattern: str, times: int = 1, limit_s: float = 120.0) -> "re.Match[str]":
+        """The first match when ``pattern`` stands so often in its standard error; AssertionError where it never does."""
 
         def said_or_ended() -> bool:
             ended = not self.runs  # asked first: what it says last counts
@@ -107,6 +107,9 @@ class Command:
             return len(re.findall(pattern, self.err)) >= times
 
         until(said_or_ended, limit_s, lambda: f"not {times} times {pattern!r} in: {self.err[-2000:]}")
+        match = re.search(pattern, self.err)
+        assert match
+        return match
 
 
 def until(found: Callable[[], Any], limit_s: float, otherwise: Callable[[], str] | str, pause_s: float = 0.02) -> Any:

@@ -99,7 +99,7 @@ class Command:
         return Ended(self.process.returncode, self.out, self.err)
 
     def wait_for(self, pattern: str, times: int = 1, limit_s: float = 120.0) -> "re.Match[str]":
-        """The first match when ``pattern`` stands so often in its standard error; AssertionError where it never does."""
+        """The first match once ``pattern`` stands so often in its standard error; AssertionError if it never does."""
 
         def said_or_ended() -> bool:
             ended = not self.runs  # asked first: what it says last counts

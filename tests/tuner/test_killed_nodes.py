@@ -170,7 +170,7 @@ def test_a_trials_process_is_killed_twice(sweep, undisturbed):
     sweep.start("--at-once", 1, trials=1)
     for attempt, epoch in ((2, 5), (3, 15)):
         sweep.wait_for_epoch(1, epoch)
-        (process,) = trial_processes(sweep.command.process.pid)
+        (process,) = until(lambda: trial_processes(sweep.command.process.pid), 30, "no process of a trial")
         killed = time.monotonic()
         os.kill(process, signal.SIGKILL)
         sweep.command.wait_for(rf"trial 1/1 lost its process or machine .*, attempt {attempt} of 4")
@@ -186,7 +186,7 @@ def test_a_trial_that_is_lost_too_often_goes_on_when_the_sweep_does(sweep, undis
     sweep.start("--at-once", 1, "--max-failures", 1, trials=1)
     for epoch in (5, 10):
         sweep.wait_for_epoch(1, epoch)
-        (process,) = trial_processes(sweep.command.process.pid)
+        (process,) = until(lambda: trial_processes(sweep.command.process.pid), 30, "no process of a trial")
         os.kill(process, signal.SIGKILL)
         sweep.command.wait_for(f"(?s)(trial 1/1 (lost|was lost) .*){{{epoch // 5}}}")
     err = sweep.end().err

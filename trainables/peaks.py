@@ -19,21 +19,36 @@ MOST_FRAMES = 1000  # that a rule looks at
 class PeakRule(Config):
     """When a frame is an onset: highest of the frames around it, ``delta`` above their mean, at least ``threshold``.
 
-    The rule is Vogl et al.'s (ISMIR 2017, section 3.3), the defaults the reference study's.
+    The rule is Vogl et al.'s (ISMIR 2017, section 3.3), the defaults the reference study's. ``thresholds``, one for
+    each class, stand in the place of ``threshold`` where there are any.
     """
 
     around_frames: int = 2
     delta: float = 0.1
     apart_frames: int = 2  # a peak comes more than this many frames after the one before it
     threshold: float = 0.5
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("around_frames", "apart_frames"):
             if not 0 <= getattr(self, name) <= MOST_FRAMES:
                 raise Refused(f"{name} = {str(getattr(self, name))[:40]}; expected 0 to {MOST_FRAMES}")
-        for name in ("delta", "threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise Refused(f"{name} = {getattr(self, name)!r}; expected 0 to 1")
+        numbers = [("delta", self.delta), ("threshold", self.threshold)]
+        for name, value in numbers + [("a threshold", value) for value in self.thresholds]:
+            if not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise Refused(f"{name} = {str(value)[:40]}; expected 0 to 1")
+
+    def thresholds_of(self, classes: int) -> tuple[float, ...]:
+        """One threshold for each of so many classes; Refused where the rule has them for another number of classes."""
+        if self.thresholds and len(self.thresholds) != classes:
+            raise Refused(
+                f"the peak rule has {len(self.thresholds)} thresholds for {classes} classes; expected one a class: "
+                "give a rule that was made for these classes"
+            )
+        return self.thresholds or (self.threshold,) * classes
+
+
+STUDY_RULE = PeakRule()
 
 
 @dataclass(frozen=True)
@@ -77,13 +92,16 @@ def pick_peaks(activations: Tensor, rule: PeakRule) -> OnsetFrames:
     rows = torch.zeros(batch, classes, stride, device=activations.device)
     rows[:, :, reach : reach + frames] = activations.transpose(1, 2)
     # as 0.0 and 1.0 first: on a CPU that is several times as quick as a comparison that writes bools
-    loud = torch.ge(rows, rule.threshold, out=torch.empty_like(rows)).bool()
+    above = torch.empty_like(rows)
+    for number, threshold in enumerate(rule.thresholds_of(classes)):  # numbers, as the host waits for a tensor to go
+        torch.ge(rows[:, number], threshold, out=above[:, number])
+    loud = above.bool()
     loud[:, :, : reach + rule.apart_frames].fill_(False)
     loud[:, :, reach + frames :].fill_(False)
     at = true_places(loud.view(-1))  # few in a trained network's activations: only these are looked at
     at = at.index_select(0, true_places(_stands_out(rows.view(-1), at, rule)))
     # a row's first frames hold no candidate, so none is close to one in the row before
-    at = at.index_select(0, true_places(_apart(at, rule.apart_frames)))
+    at = at.index_select(0, true_places(stay_apart(at, rule.apart_frames)))
     row = torch.div(at, stride, rounding_mode="floor")
     return OnsetFrames(at - row * (2 * reach) - reach, (batch, frames, classes))
 
@@ -96,14 +114,21 @@ def find_peaks(activations: Tensor, rule: PeakRule) -> Tensor:
 def _stands_out(line: Tensor, at: Tensor, rule: PeakRule) -> Tensor:
     """(N,) bool: whether the places (N,) hold the highest of the values around them, ``delta`` above their mean."""
     own = line.index_select(0, at)
-    highest, total = own, torch.zeros_like(own)
-    for offset in range(-rule.around_frames, rule.around_frames + 1):
+    highest, mean = surroundings(line, at, rule.around_frames)
+    return (own == highest) & (own >= mean + rule.delta)
+
+
+def surroundings(line: Tensor, at: Tensor, around_frames: int) -> tuple[Tensor, Tensor]:
+    """Highest and mean, (N,) each, of the values of a line (M,) within so many frames of the places (N,)."""
+    highest = line.index_select(0, at)
+    total = torch.zeros_like(highest)
+    for offset in range(-around_frames, around_frames + 1):
         value = line.index_select(0, at + offset)
         highest, total = torch.maximum(highest, value), total + value
-    return (own == highest) & (own >= total / (2 * rule.around_frames + 1) + rule.delta)
+    return highest, total / (2 * around_frames + 1)
 
 
-def _apart(candidates: Tensor, apart: int) -> Tensor:
+def stay_apart(candidates: Tensor, apart: int) -> Tensor:
     """(N,) bool: the ascending candidates that stay when, from the left, those too close to a kept one are dropped.
 
     A candidate that is kept says how many after it are to be skipped, those within ``apart``; each of these says one

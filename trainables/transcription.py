@@ -1,5 +1,6 @@
 """Transcription of a recording: onsets, a General MIDI file, a picture. T frames, F bands, K classes, N onsets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused, printable
 from data_prep.spectrogram import log_spectrogram_of
 from trainables.checkpoint import Checkpoint
-from trainables.inference import activations
+from trainables.inference import AS_IT_IS, activations
 from trainables.metrics import join_tracks
 from trainables.network import best_device
-from trainables.peaks import find_peaks
+from trainables.peaks import PeakRule, find_peaks
 
 # General MIDI percussion: bass drum 1, acoustic snare, low tom, closed hi-hat, crash cymbal 1 (for all cymbals, too),
 # ride cymbal 1, ride bell, claves.
@@ -45,24 +46,28 @@ class Transcription:
 class Transcriber:
     """A checkpoint ready to transcribe: loaded once, used for any number of recordings.
 
-    Refused where it has classes that are no General MIDI percussion.
+    ``rule`` picks the peaks in the place of the checkpoint's own; activations are means over ``gains_db``. Refused
+    where the checkpoint has classes that are no General MIDI percussion.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, rule: PeakRule | None = None, gains_db: Sequence[float] = AS_IT_IS
+    ) -> None:
         if strangers := [name for name in checkpoint.classes if name not in PITCHES]:
             known = ", ".join(PITCHES)
             raise Refused(f"the checkpoint has a class {strangers[0][:40]!r}; expected some of {known}: give another")
-        self._checkpoint = checkpoint
+        self._checkpoint, self._gains_db = checkpoint, gains_db
+        self._rule = checkpoint.peak_rule if rule is None else rule
         self._network = checkpoint.network().to(best_device())
 
     def transcribe(self, audio: Path) -> Transcription:
         """Onsets of a recording (wav, flac, ogg, mp3); Refused where it cannot be read."""
         bands = log_spectrogram_of(read_blocks(audio))
         precision = self._checkpoint.config.settings.precision
-        found = activations(self._network, [bands], precision)
+        found = activations(self._network, [bands], precision, self._gains_db)
         line = join_tracks(found)
         gap = (line.shape[1] - len(bands)) // 2
-        frames, classes = find_peaks(line, self._checkpoint.peak_rule)[0].nonzero(as_tuple=True)
+        frames, classes = find_peaks(line, self._rule)[0].nonzero(as_tuple=True)
         onsets = Onsets.of(
             (frames.cpu().numpy() - gap) / FRAMES_PER_S, classes.cpu().numpy(), line[0, frames, classes].cpu().numpy()
         )

@@ -18,7 +18,9 @@ from trainables.config import Settings, TrainingConfig
 from trainables.evaluation import evaluate
 from trainables.inference import CENTRE_FRAMES, MARGIN_FRAMES, activations
 from trainables.loop import train
+from trainables.metrics import SILENT_FRAMES, join_tracks
 from trainables.network import Network
+from trainables.peaks import PeakRule, find_peaks
 from trainables.transcription import PITCHES, Transcriber, Transcription, plot, write_midi
 
 CLASSES = ("kick", "snare", "toms", "hi-hat", "cymbals")
@@ -65,6 +67,41 @@ def test_a_window_sees_its_margin_as_one_pass_does():
     (joined,) = activations(SeesAround(), [bands], "fp32")
     whole = SeesAround()(torch.from_numpy(bands).unsqueeze(0))[0].sigmoid()
     torch.testing.assert_close(joined, whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [30, 399, 400, 401, 1234])
+def test_hits_at_the_ends_of_a_recording_are_found(frames):
+    hits = [0, 3, *range(40, frames - 20, 37), frames - 5, frames - 1]
+    bands = np.full((frames, 84), -5, np.float32)
+    bands[hits, 0] = 5
+    line = join_tracks(activations(PerFrame(), [bands], "fp32"))
+    assert (find_peaks(line, PeakRule())[0, :, 0].nonzero()[:, 0] - SILENT_FRAMES).tolist() == hits
+
+
+def test_no_window_reaches_beyond_the_ends_of_a_recording():
+    bands = np.ones((1234, 84), np.float32)
+    seen = []
+    network = PerFrame()
+    network.register_forward_pre_hook(lambda _, windows: seen.append(windows[0]))
+    activations(network, [bands], "fp32")
+    assert all(window.all() for window in seen)
+
+
+class Louder(PerFrame):
+    """A network that applies gains: each adds its decibels to the logits."""
+
+    def forward(self, bands, gain_db=0.0):
+        return super().forward(bands) + gain_db
+
+
+def test_probabilities_are_means_over_gains():
+    bands = np.random.default_rng(0).random((700, 84)).astype(np.float32)
+    gains_db = (-6.0, 0.0, 6.0)
+    (found,) = activations(Louder(), [bands], "fp32", gains_db)
+    logits = torch.from_numpy(bands[:, :5])
+    torch.testing.assert_close(found, sum((logits + gain).sigmoid() for gain in gains_db) / 3)
+    (once,) = activations(Louder(), [bands], "fp32", (0.0,))
+    torch.testing.assert_close(once, logits.sigmoid())
 
 
 def test_tracks_of_any_length_go_together():
@@ -130,6 +167,17 @@ def test_a_recording_becomes_midi(checkpoint, tmp_path):
     )
     assert found >= 0.8 * len(labels)
     assert len(notes) == len(transcription.onsets)
+
+
+def test_another_rule_hears_more_or_less(checkpoint, tmp_path):
+    samples, _ = drum_hits(123, seconds=5.0)
+    soundfile.write(tmp_path / "song.wav", samples, SAMPLE_RATE_HZ)
+    few, own, many = (
+        Transcriber(checkpoint, rule).transcribe(tmp_path / "song.wav").onsets
+        for rule in (PeakRule(threshold=0.95), None, PeakRule(thresholds=(0.1, 0.1, 0.1, 0.1, 1.0)))
+    )
+    assert len(few) < len(own) < len(many)
+    assert (many.classes != 4).all()
 
 
 def made_up(rows) -> Transcription:

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from data_prep.shards import Corpus
+    from trainables.checkpoint import Checkpoint
+    from trainables.peaks import PeakRule
 
+CHECKPOINT = "a folder, a registered CORPUS/ARCHITECTURE, or default: the one that comes with mirtune"
+GAIN_DB, MOST_GAINS = 6.0, 25  # the gains that are averaged reach from -GAIN_DB to GAIN_DB
 SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -67,6 +72,69 @@ def add_tracking(parser: argparse.ArgumentParser) -> None:
     # Not the default itself: it may hold a password.
     text = f"MLflow store (${TRACKING_URI}, else {DEFAULT_TRACKING_URI})"
     parser.add_argument("--tracking-uri", default=default_uri(), metavar="URI", help=text)
+
+
+def add_thresholds(parser: argparse.ArgumentParser) -> None:
+    """--thresholds: in the place of the checkpoint's own; see rule_of."""
+    text = "least activation of an onset: 0.3 for all classes, or kick=0.4,hi-hat=0.25 for some (the checkpoint's own)"
+    parser.add_argument("--thresholds", metavar="T|CLASS=T,...", help=text)
+
+
+def rule_of(checkpoint: "Checkpoint", arguments: argparse.Namespace) -> "PeakRule":
+    """The checkpoint's peak rule with the thresholds that the user gave, if any; Refused where they do not fit."""
+    return with_thresholds(checkpoint.peak_rule, arguments.thresholds, checkpoint.classes)
+
+
+def with_thresholds(rule: "PeakRule", text: str | None, classes: Sequence[str]) -> "PeakRule":
+    """A rule with other thresholds: "0.3" for every class, "kick=0.4,hi-hat=0.25" for these alone; None for none.
+
+    Refused on an unknown class, one that is there twice, and what is no number from 0 to 1.
+    """
+    from data_prep.refused import Refused, check_known
+
+    if text is None:
+        return rule
+    if "=" not in text:
+        return replace(rule, threshold=_threshold(text), thresholds=())
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (word.strip() for word in part.partition("="))
+        check_known("class", name, classes)
+        if name in given:
+            raise Refused(f"--thresholds {text!r} has {name} twice; give each class one threshold")
+        given[name] = _threshold(number)
+    own = zip(classes, rule.thresholds_of(len(classes)), strict=True)
+    return replace(rule, thresholds=tuple(given.get(name, threshold) for name, threshold in own))
+
+
+def _threshold(text: str) -> float:
+    from data_prep.refused import Refused
+
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise Refused(
+            f"{text[:40]!r} is no threshold; expected a number from 0 to 1, as in 0.3 or kick=0.4,hi-hat=0.25"
+        )
+    return number
+
+
+def add_gains(parser: argparse.ArgumentParser) -> None:
+    """--average-gains: how many gains to listen with; see gains_of."""
+    text = f"listen N times, with gains spread over +-{GAIN_DB:g} dB, and take the mean: N times as slow (%(default)s)"
+    parser.add_argument("--average-gains", type=int, default=1, metavar="N", help=text)
+
+
+def gains_of(arguments: argparse.Namespace) -> tuple[float, ...]:
+    """The gains (dB) that activations are averaged over: (0.0,) for one."""
+    from data_prep.refused import Refused
+
+    count = arguments.average_gains
+    if not 1 <= count <= MOST_GAINS:
+        raise Refused(f"--average-gains {count}; expected 1 to {MOST_GAINS}")
+    return (0.0,) if count == 1 else tuple(2 * GAIN_DB * number / (count - 1) - GAIN_DB for number in range(count))
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tuner.commands.common import add_json, add_tracking, print_json
+from tuner.commands.common import (
+    CHECKPOINT,
+    add_gains,
+    add_json,
+    add_thresholds,
+    add_tracking,
+    gains_of,
+    print_json,
+    rule_of,
+)
 
 SUMMARY = "transcribe audio: one General MIDI file per input"
 
@@ -13,10 +22,11 @@ SUMMARY = "transcribe audio: one General MIDI file per input"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("audio", nargs="+", type=Path, metavar="AUDIO", help="wav, flac, ogg or mp3")
-    text = "a folder, or a registered CORPUS/ARCHITECTURE"
-    parser.add_argument("--checkpoint", required=True, metavar="CHECKPOINT", help=text)
+    parser.add_argument("--checkpoint", default="default", metavar="CHECKPOINT", help=f"{CHECKPOINT} (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the MIDI files")
     parser.add_argument("--plot", action="store_true", help="also a PNG of spectrogram, activations and onsets")
+    add_thresholds(parser)
+    add_gains(parser)
     add_tracking(parser)
     add_json(parser)
 
@@ -32,7 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise Refused(
             f"two inputs are named {twice[0]!r} and would overwrite each other; transcribe them into two folders"
         )
-    transcriber = Transcriber(resolve(arguments.checkpoint, arguments.tracking_uri))
+    gains_db = gains_of(arguments)
+    checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
+    transcriber = Transcriber(checkpoint, rule_of(checkpoint, arguments), gains_db)
     arguments.out.mkdir(parents=True, exist_ok=True)
     shown: list[dict[str, Any]] = []
     refused: list[Refused] = []

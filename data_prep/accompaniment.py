@@ -6,7 +6,7 @@ stored.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,16 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.default_kits import default_sound_font
+from data_prep.kits import SOUND_FONT_SUFFIXES
 from data_prep.manifest import SPLITS
 from data_prep.melodic import MelodicNotes, read_melodic_notes, render_notes
 from data_prep.refused import Refused
 from data_prep.samples import FADE_SAMPLES
+from data_prep.sound_fonts import open_sound_font
 
 SUFFIXES = (".mid", ".midi")
 SHARES = (0.8, 0.9)  # of the files, by a hash of their content: training below the first, validation below the second
 # the music of the Freedoom project is for training, that of OpenMSX for validation and test
 TRAINING_FOLDER, HELD_OUT_FOLDER = "freedoom", "openmsx"
 TRIES = 8
+FEWEST_PROGRAMS = 100  # of General MIDI's 128, for a sound font to play any music
 LONGEST_S = 3600.0
 
 PROGRESSIONS = ((0, 5, 7, 0), (0, 9, 5, 7), (0, 0, 5, 7), (9, 5, 0, 7), (2, 7, 0, 0), (0, 10, 5, 0), (0, 3, 5, 5))
@@ -61,6 +64,30 @@ class Accompaniments:
             if len(stretch):
                 return _faded(render_notes(stretch, default_sound_font(), seconds))
         return generated_accompaniment(seconds, seed)
+
+
+def whole_accompaniment(path: Path, font: Path) -> np.ndarray:
+    """A General MIDI file without its drums, by the instruments of a sound font: float32 (S,), peak at most 0.5.
+
+    Refused where it is no MIDI file, has no melodic notes, or lasts longer than an hour.
+    """
+    notes = read_melodic_notes(path)
+    if not len(notes):
+        raise Refused(f"{path} has no melodic notes; expected General MIDI music: leave it out")
+    _check_length(notes.seconds)
+    return _faded(render_notes(notes, font, notes.seconds))
+
+
+def melodic_sound_fonts(places: Sequence[Path]) -> tuple[Path, ...]:
+    """The sound font of every installation, and those among ``places`` or in folders there with all instruments."""
+    found = {default_sound_font()}
+    for place in places:
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.suffix.lower() in SOUND_FONT_SUFFIXES and path.is_file():
+                programs = {program for bank, program in open_sound_font(path).presets if bank == 0}
+                if len(programs) >= FEWEST_PROGRAMS:
+                    found.add(path.resolve())
+    return tuple(sorted(found))
 
 
 def _check_length(seconds: float) -> None:

@@ -22,7 +22,7 @@ from data_prep.files import alone, checksum, disk_space
 from data_prep.manifest import MANIFEST, MOST_TRACKS, SPLITS, Manifest, Moments, SplitSummary
 from data_prep.onsets import MERGE_WITHIN_S
 from data_prep.options import check_options, command, heeded_options, prepared_name, with_whole_paths
-from data_prep.parts import CONDITION, TABLES, Part, merge_tables, plan_parts, tracks_of
+from data_prep.parts import TABLES, Part, merge_tables, plan_parts, tracks_of
 from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused, check_known
 from data_prep.spectrogram import BANDS, FEATURES
@@ -84,7 +84,7 @@ def prepare(
     with disk_space(folder):
         (folder / "parts").mkdir(parents=True, exist_ok=True)
     with disk_space(folder), alone(folder / "parts" / ".lock", f"another preparation is writing into {folder}"):
-        parts = plan_parts(tracks, folder, VOCABULARIES[options.classes])
+        parts = plan_parts(tracks, folder, VOCABULARIES[options.classes], BANDS * described.stems)
         return _prepare(described, source, options, parts, progress, here)
 
 
@@ -192,9 +192,9 @@ def finish(
         licence=described.licence,
         classes=classes,
         features=FEATURES,
-        bands=BANDS,
+        bands=BANDS * described.stems,
         frames_per_s=FRAMES_PER_S,
-        condition=CONDITION,
+        condition=described.condition,
         targets="onsets",
         whole_tracks=described.whole_tracks,
         options=heeded_options(described, options) | {"merged_within_s": MERGE_WITHIN_S},

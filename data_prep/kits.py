@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data_prep import default_kits as tim
 from data_prep.hydrogen import load_voices, read_drumkit
+from data_prep.loose_samples import collection_of, load_loose, piece_files
 from data_prep.pieces import AVL_KEYS, HATS, PIECES, SOUND_FONT_KEYS, TABLE
 from data_prep.refused import Refused
 from data_prep.samples import Kit, Voice, normalised
@@ -29,9 +30,9 @@ log = logging.getLogger(__name__)
 class KitRef:
     """Where a kit is, without its sound; travels between processes.
 
-    kind: "hydrogen" (path is the kit's folder), "sound font" (path and (bank, number) of the preset), "default" (one
-    of default_kits.RECIPES) or "synthetic" (drawn from its name; it has no path). family: kits of one family share
-    recordings. split: where it must go, or None where that is free.
+    kind: "hydrogen" or "samples" (path is the kit's folder), "sound font" (path and (bank, number) of the preset),
+    "default" (one of default_kits.RECIPES) or "synthetic" (drawn from its name; it has no path). family: kits of one
+    family share recordings. split: where it must go, or None where that is free.
     """
 
     name: str
@@ -54,6 +55,10 @@ def family_of(name: str) -> tuple[str, str | None]:
     return name, None
 
 
+def _fixed_split(family: str) -> str | None:
+    return next((row["split"] for row in TABLE["families"] if row["family"] == family), None)
+
+
 def _keys(path: Path) -> dict[int, str]:
     return AVL_KEYS if any(name in _plain(path.stem) for name in ("blackpearl", "redzeppelin")) else SOUND_FONT_KEYS
 
@@ -73,9 +78,21 @@ def _hydrogen_refs(folder: Path) -> Iterator[KitRef]:
         yield KitRef(drumkit.name, family, folder, "hydrogen", split=split)
 
 
+def _loose_refs(folder: Path) -> Iterator[KitRef]:
+    collection = collection_of({path.name for path in folder.iterdir()})
+    if collection is not None and _whole(piece_files(collection, folder)):
+        yield KitRef(collection.name, collection.name, folder, "samples", split=_fixed_split(collection.name))
+
+
+def _folder_refs(folder: Path) -> Iterator[KitRef]:
+    yield from _hydrogen_refs(folder) if (folder / "drumkit.xml").exists() else _loose_refs(folder)
+
+
 def _sound_font_refs(path: Path) -> Iterator[KitRef]:
     if path.name == tim.FILE_NAME:
         yield from _default_refs(path)
+        return
+    if any(word in _plain(path.stem) for word in TABLE["fonts_left_out"]):
         return
     font, keys = open_sound_font(path), _keys(path)
     family, split = family_of(path.stem)
@@ -108,7 +125,7 @@ def default_kits() -> tuple[KitRef, ...]:
 
 
 def _candidates(place: Path) -> Iterator[Path]:
-    """Kit folders and sound fonts at or below a place, in order of name."""
+    """Kit folders, collections of loose recordings and sound fonts at or below a place, in order of name."""
     if place.is_file():
         yield place
         return
@@ -116,14 +133,14 @@ def _candidates(place: Path) -> Iterator[Path]:
         below.sort()
         if len(Path(folder).relative_to(place).parts) >= DEEPEST:
             below.clear()
-        if "drumkit.xml" in files:
+        if "drumkit.xml" in files or collection_of(files):
             yield Path(folder)
         yield from (Path(folder) / file for file in sorted(files) if file.lower().endswith(SOUND_FONT_SUFFIXES))
 
 
 def find_kits(folders: Sequence[Path]) -> tuple[KitRef, ...]:
-    """The kits in folders: each is a Hydrogen kit, or holds kits or .sf2/.sf3 files up to three folders down; reads no
-    recording.
+    """The kits in folders: each is a Hydrogen kit or a known collection of loose recordings, or holds some or .sf2/.sf3
+    files up to three folders down; reads no recording.
 
     A file given as such must be a sound font. Kits that are no drum kits or that the project leaves out are passed
     over; a broken one is passed over with a warning. Raises Refused where a folder is not there or yields no kit at
@@ -136,7 +153,7 @@ def find_kits(folders: Sequence[Path]) -> tuple[KitRef, ...]:
         problem, found = "", 0
         for path in dict.fromkeys(candidate.resolve() for candidate in _candidates(place)):
             try:
-                new = list(_hydrogen_refs(path) if path.is_dir() else _sound_font_refs(path))
+                new = list(_folder_refs(path) if path.is_dir() else _sound_font_refs(path))
             except Refused as error:
                 log.warning("kit passed over: %s", error)
                 problem = problem or f": {error}"
@@ -151,9 +168,9 @@ def find_kits(folders: Sequence[Path]) -> tuple[KitRef, ...]:
     return tuple(refs.values())
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def load_kit(ref: KitRef) -> Kit:
-    """A kit's recordings: mono float32 at 44.1 kHz, trimmed to their attack, levelled; the last sixteen stay in memory
+    """A kit's recordings: mono float32 at 44.1 kHz, trimmed to their attack, levelled; the last 32 stay in memory
     (at most 70 MB each among the kits known). Raises Refused where the kit cannot be read.
     """
     if ref.kind == "synthetic":
@@ -162,6 +179,8 @@ def load_kit(ref: KitRef) -> Kit:
         return tim.load_default_kit(ref.path, ref.name)
     if ref.kind == "hydrogen":
         pieces = load_voices(read_drumkit(ref.path, SOUND_FONT_KEYS))
+    elif ref.kind == "samples":
+        pieces = load_loose(ref.path)
     else:
         assert ref.preset is not None
         font = open_sound_font(ref.path)

@@ -17,6 +17,7 @@ from data_prep.refused import Refused
 
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
+CLEAN, STEMS, MUSIC = CONDITIONS = ("clean", "stems", "music")  # see data_prep.corpora.track.CorpusSource
 FORMAT = 3  # of manifest and tables
 BLOCK_VALUES = 1 << 16
 MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at length

@@ -35,7 +35,6 @@ from data_prep.spectrogram import BANDS
 
 # Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
-CONDITION = "clean"
 BESIDE = {  # modules that no shard hangs on
     *("check", "clicks", "colours", "job", "options", "pictures", "show"),
     *("folder", "local_ray", "object_store", "remote_corpora", "remote_prep", "storage", "transfer", "workers"),
@@ -57,6 +56,7 @@ class Part:
     folder: Path
     classes: tuple[str, ...]
     tracks: tuple[Track, ...]
+    bands: int = BANDS
 
     @property
     def shard(self) -> Path:
@@ -82,7 +82,7 @@ class Part:
         recordings = [track.recording for track in self.tracks]
         paths = sorted({path for recording in recordings for path in (*recording.sources, *recording.materials)})
         stamps = [stamp for path in paths for stamp in stamps_below(path)]
-        described = repr((code_checksum(), CONDITION, self.classes, self.tracks, stamps))
+        described = repr((code_checksum(), self.bands, self.classes, self.tracks, stamps))
         return hashlib.sha256(described.encode()).hexdigest()
 
     def finished(self) -> dict[str, Any] | None:
@@ -121,7 +121,7 @@ class Part:
         key = self.key()  # before anything is read: what changes meanwhile is noticed by the next run
         rows: list[dict[str, Any]] = []
         onsets: list[pa.Table] = []
-        with write_atomically(self.shard) as temporary, ShardWriter(temporary, BANDS, len(self.classes)) as writer:
+        with write_atomically(self.shard) as temporary, ShardWriter(temporary, self.bands, len(self.classes)) as writer:
             for track in self.tracks:
                 try:
                     check_decoder(track, crashes)
@@ -215,7 +215,7 @@ def code_checksum() -> str:
     return hashlib.sha256("".join(map(checksum, files)).encode()).hexdigest()
 
 
-def plan_parts(tracks: Iterable[Track], folder: Path, classes: tuple[str, ...]) -> list[Part]:
+def plan_parts(tracks: Iterable[Track], folder: Path, classes: tuple[str, ...], bands: int = BANDS) -> list[Part]:
     """Tracks in the order of split and id, cut into shards; a shard holds tracks of one split."""
     ordered = sorted(tracks, key=lambda track: (SPLITS.index(track.split), track.id))
     doubled = [track_id for track_id, count in Counter(track.id for track in ordered).items() if count > 1]
@@ -224,7 +224,7 @@ def plan_parts(tracks: Iterable[Track], folder: Path, classes: tuple[str, ...]) 
     parts: list[Part] = []
     for _, of_split in itertools.groupby(ordered, key=lambda track: track.split):
         while batch := tuple(itertools.islice(of_split, size)):
-            parts.append(Part(f"shard-{len(parts):05d}", folder, classes, batch))
+            parts.append(Part(f"shard-{len(parts):05d}", folder, classes, batch, bands))
     return parts
 
 

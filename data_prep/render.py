@@ -5,6 +5,7 @@ loud each piece is, how high the whole kit is tuned. The same notes, kit, seed a
 bit.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,13 @@ LONGEST_S = 4 * 3600.0
 BLOCK_SAMPLES = 1 << 20
 
 
+STEMS = tuple(dict.fromkeys(PIECE_CLASS.values()))  # the rows of what render_stems gives
+
+
 @dataclass(frozen=True)
 class Rendered:
-    """samples float32 (S,) within [-1, 1]; sounded bool (N,): False where the kit has nothing for a note or the track
-    ends before it.
+    """samples float32 (S,), of stems (STEMS, S), within [-1, 1]; sounded bool (N,): False where the kit has nothing for
+    a note or the track ends before it.
     """
 
     samples: np.ndarray
@@ -87,6 +91,17 @@ def render_drums(notes: Notes, kit: Kit, *, seed: int, seconds: float | None = N
     or after the end, are not sounded: leave their labels out. Raises Refused where times are negative or not finite, or
     the length is negative or over four hours.
     """
+    rendered = _render(notes, kit, dict.fromkeys(STEMS, 0), seed, seconds)
+    return Rendered(rendered.samples[0], rendered.sounded)
+
+
+def render_stems(notes: Notes, kit: Kit, *, seed: int, seconds: float | None = None) -> Rendered:
+    """The same with each drum class in a row of its own, (STEMS, S); together they are what ``render_drums`` gives."""
+    return _render(notes, kit, {of: row for row, of in enumerate(STEMS)}, seed, seconds)
+
+
+def _render(notes: Notes, kit: Kit, row_of: Mapping[str, int], seed: int, seconds: float | None) -> Rendered:
+    """Rendered samples (R, S), a hit in the row of its class."""
     if len(notes) and not (np.isfinite(notes.times_s).all() and notes.times_s.min() >= 0):
         raise Refused(
             "a note has a negative or infinite time; times are seconds from the start of the track, "
@@ -111,7 +126,7 @@ def render_drums(notes: Notes, kit: Kit, *, seed: int, seconds: float | None = N
         sounded &= np.round(notes.times_s * SAMPLE_RATE_HZ) < count
     hat_starts = np.sort(starts[[i for i in np.flatnonzero(sounded) if pieces[i] in HATS]])
 
-    hits = []  # (where in the buffer, recording, its length here, amplitude, choked)
+    hits = []  # (row and place in the buffer, recording, its length here, amplitude, choked)
     for i in np.flatnonzero(sounded):
         piece, velocity = pieces[i] or "", int(notes.velocities[i])
         voice = track.voices[piece]
@@ -122,27 +137,25 @@ def render_drums(notes: Notes, kit: Kit, *, seed: int, seconds: float | None = N
             if after < len(hat_starts) and (end := int(hat_starts[after] - starts[i]) + CHOKE_SAMPLES) < length:
                 length, choked = end, True
         gain = np.float32(track.gains[piece] * (velocity / 127) ** voice.curve * hit_gains[i])
-        hits.append((int(starts[i]), layer.samples, length, gain, choked))
+        hits.append((row_of[PIECE_CLASS[piece]], int(starts[i]), layer.samples, length, gain, choked))
 
     if count is None:
-        end = max((start + length for start, _, length, _, _ in hits), default=0)
+        end = max((start + length for _, start, _, length, _, _ in hits), default=0)
         count = max(round(end / track.tuning), round(asked_s * SAMPLE_RATE_HZ))
-    buffer = np.zeros(
-        LEAD_IN_SAMPLES + int(count * track.tuning) + 2, np.float32
-    )  # a hit's lead-in comes before its start
+    # a hit's lead-in comes before its start
+    buffer = np.zeros((1 + max(row_of.values()), LEAD_IN_SAMPLES + int(count * track.tuning) + 2), np.float32)
     fade = np.linspace(1, 0, CHOKE_SAMPLES, dtype=np.float32)
-    for start, samples, length, gain, choked in hits:
-        hit = samples[: min(length, len(buffer) - start)] * gain
+    for row, start, samples, length, gain, choked in hits:
+        hit = samples[: min(length, buffer.shape[1] - start)] * gain
         if choked:
             tail = hit[length - CHOKE_SAMPLES :]
             tail *= fade[: len(tail)]
-        buffer[start : start + len(hit)] += hit
-    samples = (
-        buffer[LEAD_IN_SAMPLES : LEAD_IN_SAMPLES + count]
-        if track.tuning == 1.0
-        else _retuned(buffer[LEAD_IN_SAMPLES:], track.tuning, count)
-    )
-    peak = float(np.abs(samples).max(initial=0.0))
+        buffer[row, start : start + len(hit)] += hit
+    if track.tuning == 1.0:
+        samples = buffer[:, LEAD_IN_SAMPLES : LEAD_IN_SAMPLES + count]
+    else:
+        samples = np.stack([_retuned(of, track.tuning, count) for of in buffer[:, LEAD_IN_SAMPLES:]])
+    peak = float(np.abs(samples.sum(axis=0) if len(samples) > 1 else samples).max(initial=0.0))
     if peak > PEAK:
         samples = samples * np.float32(PEAK / peak)
     return Rendered(np.ascontiguousarray(samples), sounded)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.corpora.rendered import Rendering, seed_of
+from data_prep import render
+from data_prep.corpora.rendered import Rendering, StemRendering, seed_of
 from data_prep.corpora.track import RENDERED, CorpusSource, PrepOptions, Track
 from data_prep.grooves import STYLES, generate_groove
 from data_prep.kit_splits import kits_by_split
+from data_prep.manifest import STEMS
 from data_prep.midi import Notes
 
 UNSEEN_STYLES = ("samba", "metal", "ballad")
@@ -40,7 +42,9 @@ class GeneratedGroove:
         return generate_groove(self.style, seed=self.seed, bars=self.bars)
 
 
-def _generated(styles: tuple[str, ...], split: str, seconds: float, options: PrepOptions) -> Iterator[Track]:
+def _generated(
+    styles: tuple[str, ...], split: str, seconds: float, options: PrepOptions, rendered: type[Rendering] = Rendering
+) -> Iterator[Track]:
     """Grooves of the styles in turn, until they last about so long."""
     kits = kits_by_split(options.kits)[split]
     for number in range(max(len(styles), round(min(seconds / GROOVE_S, MOST_GROOVES)))):
@@ -48,7 +52,7 @@ def _generated(styles: tuple[str, ...], split: str, seconds: float, options: Pre
         name = f"{split}-{number:04d}-{style}"
         seed = seed_of(options.seed, name)
         groove = GeneratedGroove(style, seed)
-        recording = Rendering(groove, "general_midi", kits, split, options.accompaniment, seed, options.classes)
+        recording = rendered(groove, "general_midi", kits, split, options.accompaniment, seed, options.classes)
         yield Track(name, split, name, recording, GROOVE_S)
 
 
@@ -64,6 +68,11 @@ def unseen_tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     yield from _generated(UNSEEN_STYLES, "test", seconds, options)
 
 
+def stem_tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
+    """Grooves for training with the drum classes apart; a source folder is not needed."""
+    yield from _generated(SEEN_STYLES, "train", 3600 * (options.hours or HOURS), options, StemRendering)
+
+
 SOURCE = CorpusSource(
     "demo", "generated grooves, rendered", licence="MIT", tracks=tracks, needs_source=False, heeds=RENDERED
 )
@@ -74,4 +83,15 @@ UNSEEN = CorpusSource(
     tracks=unseen_tracks,
     needs_source=False,
     heeds=RENDERED,
+)
+STEMS_SOURCE = CorpusSource(
+    "demo_stems",
+    "generated grooves for training, rendered, drum classes apart",
+    licence="MIT",
+    tracks=stem_tracks,
+    needs_source=False,
+    heeds=("kits", "hours"),
+    whole_tracks=False,
+    condition=STEMS,
+    stems=len(render.STEMS),
 )

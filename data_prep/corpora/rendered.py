@@ -11,17 +11,21 @@ import numpy as np
 from data_prep.accompaniment import load_accompaniments
 from data_prep.augment import augment
 from data_prep.classes import class_map, to_classes
-from data_prep.corpora.track import Annotated, Heard
+from data_prep.corpora.track import Annotated, Framed, Heard
 from data_prep.kit_splits import drawn_kit
 from data_prep.kits import KitRef
 from data_prep.midi import Notes, read_drum_notes
-from data_prep.onsets import Onsets
+from data_prep.onsets import Onsets, target_grid
 from data_prep.refused import Refused
-from data_prep.render import render_drums
+from data_prep.render import render_drums, render_stems
+from data_prep.spectrogram import log_spectrogram_of
 
 MIXED_SHARE = 0.7  # of the tracks have accompaniment under their drums
 TAIL_S = 1.0  # the last hits ring on
 LONGEST_S = 1800.0  # rendered whole, in half a gigabyte or a few; Groove's longest performance lasts 23 minutes
+
+
+COMBINED_SHARE = 0.7  # of stems are of kits whose classes come from several
 
 
 def seed_of(*words: object) -> int:
@@ -98,7 +102,7 @@ class Rendering:
         """What is played; Refused where nothing is."""
         return self._annotated(self._notes())
 
-    def read(self) -> Heard:
+    def read(self) -> Heard | Framed:
         """The rendered samples and the onsets that sound; notes that the kit has no piece for are left out."""
         notes = self._notes()
         # one stream a stage: with a shared one a kit would always come with the same room, level and equalisation
@@ -130,3 +134,19 @@ class Rendering:
         onsets = Onsets.of(notes.times_s[kept], classes[kept], notes.velocities[kept] / 127)
         left_out = Counter({"notes that the kit has no piece for": int((known & ~kept).sum())})
         return Annotated(onsets, len(notes), unknown, left_out)
+
+
+@dataclass(frozen=True)
+class StemRendering(Rendering):
+    """A performance whose drum classes have bands of their own, row after row of ``data_prep.render.STEMS``."""
+
+    def read(self) -> Framed:
+        """Bands (T, STEMS * F) float16 of drums that nothing was done to, and targets (T, K)."""
+        notes = self._notes()
+        drawing, playing = map(int, np.random.SeedSequence(self.seed).generate_state(2))
+        kit = drawn_kit(self.kits, np.random.default_rng(drawing))
+        seconds = float(notes.times_s[-1]) + TAIL_S
+        rendered = render_stems(notes, kit, seed=playing, seconds=seconds)
+        bands = [log_spectrogram_of([stem]) for stem in rendered.samples]
+        onsets = self._annotated(notes, rendered.sounded).onsets.merged()
+        return Framed(np.concatenate(bands, axis=1), target_grid(onsets, len(bands[0]), self.classes))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from data_prep.manifest import CLEAN
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
 
@@ -127,6 +128,8 @@ class CorpusSource:
     heeds: the options, of those that some corpora only have, that mean something to it. vocabularies: the numbers of
     classes it can have. whole_tracks: False where it is published in windows, so that only segments can be scored.
     published: tracks of each split in the corpus as published, where that is known, so that a copy can lack some.
+    condition: what is heard: "clean" (as recorded or rendered), or what training mixes anew each time it is read:
+    "stems" (each drum class in bands of its own, ``stems`` times as many) and "music" (what goes around the drums).
     """
 
     name: str
@@ -138,3 +141,5 @@ class CorpusSource:
     vocabularies: tuple[int, ...] = (3, 5, 8)
     whole_tracks: bool = True
     published: Mapping[str, int] = field(default_factory=dict)
+    condition: str = CLEAN
+    stems: int = 1

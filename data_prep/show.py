@@ -9,19 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet
 
 from data_prep.clicks import write_clicks
-from data_prep.files import checksum
-from data_prep.manifest import MANIFEST, SPLITS, Manifest
+from data_prep.manifest import SPLITS, Manifest
+from data_prep.onset_table import read_onsets
 from data_prep.onsets import Onsets, onset_frames
 from data_prep.pictures import draw_corpus, draw_track
 from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
 
-ONSETS = "onsets.parquet"
 EXCERPT_S = 20.0  # unless --seconds says otherwise
 LEAD_S = 1.0  # before the first onset, where it comes late
 FIRST = "first"  # stands for the table's first track
@@ -112,20 +109,8 @@ def _listed(ids: list[str]) -> str:
 
 def onsets_of(corpus: Corpus, track_id: str) -> Onsets:
     """A track's onsets as its targets hold them."""
-    table = _read(corpus, ["time_s", "class", "velocity"], [("track", "==", track_id)])
+    table = read_onsets(corpus, ["time_s", "class", "velocity"], [("track", "==", track_id)])
     return Onsets.of(*(table[name].to_numpy() for name in ("time_s", "class", "velocity")))
-
-
-def _read(corpus: Corpus, columns: list[str], filters: list[tuple[str, str, str]] | None = None) -> pa.Table:
-    """Columns of the table of onsets; Refused where it is not the one that was prepared."""
-    path = corpus.folder / ONSETS
-    if checksum(path) != corpus.manifest.files.get(ONSETS):
-        raise Refused(
-            f"{path} is damaged: its checksum is not the one in {corpus.folder / MANIFEST}; "
-            f"{corpus.manifest.again(corpus.folder)}"
-        )
-    # an id stands there once for each onset of its track: kept as words they would be gigabytes
-    return parquet.read_table(path, columns=columns, filters=filters, read_dictionary=["track"])
 
 
 def excerpt(row: Any, onsets: Onsets, from_s: float | None = None, seconds: float | None = None) -> slice:
@@ -200,7 +185,7 @@ def _summary(manifest: Manifest, tracks: pd.DataFrame, splits: tuple[str, ...]) 
 
 def _velocity_percentiles(corpus: Corpus) -> dict[str, dict[str, list[float]]]:
     """Split -> class -> percentiles of its velocities, where some are known."""
-    table = _read(corpus, ["track", "class", "velocity"])
+    table = read_onsets(corpus, ["track", "class", "velocity"])
     tracks = table["track"].unify_dictionaries().combine_chunks()  # a look-up a track, not one an onset
     split_of = dict(zip(corpus.tracks["id"], corpus.tracks["split"], strict=True))
     splits = np.array([SPLITS.index(split_of[name]) for name in tracks.dictionary.to_pylist()], int)

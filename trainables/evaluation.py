@@ -1,86 +1,122 @@
-"""Scores of a checkpoint on prepared corpora, by two protocols. B batch, T frames, K classes.
+"""Scores of a checkpoint on prepared corpora, by two protocols. R rows, K classes.
 
 `tracks`: whole tracks, windows joined. `segments`: 400-frame pieces scored apart, as the reference study did; a hit
 10 ms away across an edge counts there as one false alarm and one miss. A corpus that was published in such pieces has
 no whole tracks.
+The score itself is within 50 ms, matched in whole frames. Within 20, 25 and 30 ms estimates, which stand on the 10 ms
+grid, are matched with the annotation's exact times (see metrics). Intervals are over the tracks of one performance
+together: recordings of it on other kits say little new.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data_prep.manifest import SPLITS
-from data_prep.onsets import ONSET
 from data_prep.refused import Refused, check_known
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
-from trainables.data import SplitData
-from trainables.inference import BATCH_WINDOWS, activations, logits_of
-from trainables.memory import MemoryGuard
-from trainables.metrics import TOLERANCE_MS, Rates, count_hits, join_tracks, macro_f1, micro
-from trainables.network import Network, best_device
-from trainables.peaks import pick_peaks
-from trainables.placement import MappedWindows
-
-FRAMES_AT_ONCE = 1 << 18  # of whole tracks: 44 minutes of music
+from trainables.intervals import Interval, f1_intervals
+from trainables.listening import PROTOCOLS, Scored
+from trainables.metrics import (
+    EXACT_TOLERANCES_MS,
+    FRAME_US,
+    TOLERANCE_FRAMES,
+    TOLERANCE_MS,
+    Events,
+    Rates,
+    count_by_row,
+    macro_f1,
+    micro,
+)
+from trainables.network import best_device
+from trainables.peaks import STUDY_RULE, PeakRule
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: rates, and how many onsets the reference holds."""
+    """One class: rates, the 95 % interval of its F1 (None: too few tracks), and its onsets in the reference."""
 
     f1: float
     precision: float
     recall: float
+    interval: Interval | None
     onsets: int
 
 
 @dataclass(frozen=True)
-class Score:
-    """A checkpoint's score on one split of a corpus; precision and recall are micro, like micro_f1."""
+class ToleranceScore:
+    """A score within one tolerance; precision and recall are micro, like micro_f1 and its 95 % interval."""
 
-    corpus: str
-    split: str
-    protocol: str
     tolerance_ms: int
     micro_f1: float
     macro_f1: float
     precision: float
     recall: float
-    tracks: int
+    interval: Interval | None
     classes: dict[str, ClassScore]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain scalars and dicts."""
-        return asdict(self)
+    @classmethod
+    def of(cls, counts: np.ndarray, units: np.ndarray, classes: Sequence[str], tolerance_ms: int) -> "ToleranceScore":
+        """From counts (tracks, K, 3), and the number of the unit (tracks,) that each track is drawn with."""
+        together = np.zeros((int(units.max()) + 1, *counts.shape[1:]), np.int64)
+        np.add.at(together, units, counts)
+        table = counts.sum(axis=0)
+        rates, (interval, of_classes) = micro(table), f1_intervals(together)
+        scores = {
+            name: ClassScore(**asdict(Rates.of(row)), interval=of_class, onsets=int(row[0] + row[2]))
+            for name, row, of_class in zip(classes, table, of_classes, strict=True)
+        }
+        return cls(tolerance_ms, rates.f1, macro_f1(table), rates.precision, rates.recall, interval, scores)
 
 
-def _tracks(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Activations and reference marks of some tracks at a time, on one time line with silence between, (1, L, K)."""
-    of_group = data.frames.cumsum() // FRAMES_AT_ONCE
-    for group in np.split(np.arange(len(data.frames)), np.flatnonzero(np.diff(of_group)) + 1):
-        tracks = [data.track(number) for number in group]
-        found = activations(network, [track.bands for track in tracks], precision)
-        yield join_tracks(found), join_tracks([torch.from_numpy(track.targets == ONSET) for track in tracks])
+@dataclass(frozen=True)
+class TrackScore:
+    """One track within 50 ms; a class that is neither annotated nor heard in it has no F1."""
+
+    id: str
+    micro_f1: float
+    precision: float
+    recall: float
+    onsets: int
+    classes: dict[str, float | None]
+
+    @classmethod
+    def of(cls, track_id: str, counts: np.ndarray, classes: Sequence[str]) -> "TrackScore":
+        """From counts (K, 3)."""
+        rates, f1s = micro(counts), [Rates.of(row).f1 if row.any() else None for row in counts]
+        onsets = int(counts[:, [0, 2]].sum())
+        return cls(track_id, rates.f1, rates.precision, rates.recall, onsets, dict(zip(classes, f1s, strict=True)))
 
 
-@torch.inference_mode()
-def _segments(network: Network, data: SplitData, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Activations and reference marks of a batch of segments, each run apart from its neighbours, (B, 400, K)."""
-    device = next(network.parameters()).device
-    guard = MemoryGuard(BATCH_WINDOWS[device.type])
-    for bands, halves in MappedWindows(data, device).in_order(BATCH_WINDOWS[device.type]):
-        logits = guard.run(partial(logits_of, network, bands, precision), len(bands))
-        yield logits.sigmoid(), halves == ONSET
+@dataclass(frozen=True)
+class Score(ToleranceScore):
+    """A checkpoint's score on one split of a corpus, within 50 ms and then within other tolerances.
 
+    calibrated: whether the peaks were picked by a rule that was tuned for this checkpoint, and is stored in it.
+    """
 
-PROTOCOLS = {"tracks": _tracks, "segments": _segments}
+    corpus: str
+    split: str
+    protocol: str
+    tracks: int
+    calibrated: bool
+    peak_rule: dict[str, Any]
+    tolerances: list[ToleranceScore]
+    by_track: list[TrackScore]
+
+    def to_dict(self, *, by_track: bool = False) -> dict[str, Any]:
+        """Plain scalars, lists and dicts; ``by_track`` a row a track as well."""
+        first = ("corpus", "split", "protocol", "tolerance_ms")
+        content = asdict(self)
+        content["peak_rule"]["thresholds"] = list(self.peak_rule["thresholds"])
+        if not by_track:
+            del content["by_track"]
+        return {name: content[name] for name in (*first, *(name for name in content if name not in first))}
 
 
 def check_scoring(corpus: Corpus, split: str, protocol: str | None) -> str:
@@ -100,44 +136,67 @@ def check_scoring(corpus: Corpus, split: str, protocol: str | None) -> str:
     return protocol
 
 
-def evaluate(
-    checkpoint: Checkpoint, corpus: str, shards: Path, *,
-    split: str = "test", protocol: str | None = None, device: str | None = None,
-) -> Score:  # fmt: skip
-    """Score a checkpoint on one split ("all": every track) of a prepared corpus; see check_scoring for the protocol.
-
-    Raises Refused where check_scoring does, and on a corpus that is not prepared or lacks a file, or one whose classes
-    or features are not the checkpoint's.
-    """
-    opened = Corpus.open(shards / corpus)
-    protocol = check_scoring(opened, split, protocol)
+def check_classes(checkpoint: Checkpoint, corpus: Corpus) -> None:
+    """Refused where a corpus has other classes or features than the checkpoint."""
     for what in ("classes", "features"):
-        if getattr(opened.manifest, what) != getattr(checkpoint, what):
+        if getattr(corpus.manifest, what) != getattr(checkpoint, what):
             raise Refused(
-                f"corpus {corpus!r} has {what} {getattr(opened.manifest, what)}, the checkpoint "
+                f"corpus {corpus.manifest.corpus!r} has {what} {getattr(corpus.manifest, what)}, the checkpoint "
                 f"{getattr(checkpoint, what)}; "
                 "prepare the corpus anew or choose another checkpoint"
             )
-    data = SplitData([opened], split)
+
+
+def is_calibrated(checkpoint: Checkpoint, rule: PeakRule) -> bool:
+    """Whether a rule is the checkpoint's own, and tuned."""
+    return rule == checkpoint.peak_rule != STUDY_RULE
+
+
+def evaluate(
+    checkpoint: Checkpoint, corpus: str, shards: Path, *,
+    split: str = "test", protocol: str | None = None, device: str | None = None,
+    rule: PeakRule | None = None, gains_db: Sequence[float] = (0.0,),
+) -> Score:  # fmt: skip
+    """Score a checkpoint on one split ("all": every track) of a prepared corpus; see check_scoring for the protocol.
+
+    ``rule`` picks peaks in the place of the checkpoint's own; activations are means over ``gains_db``. Raises Refused
+    where check_scoring does, and on a corpus that is not prepared or lacks a file, or one whose classes or features are
+    not the checkpoint's.
+    """
+    opened = Corpus.open(shards / corpus)
+    protocol = check_scoring(opened, split, protocol)
+    check_classes(checkpoint, opened)
+    rule = rule or checkpoint.peak_rule
+    scored = Scored.of(opened, split, protocol)
     network = checkpoint.network().to(torch.device(device) if device else best_device())
-    counts = torch.zeros(len(checkpoint.classes), 3, dtype=torch.int64, device=next(network.parameters()).device)
-    for estimated, reference in PROTOCOLS[protocol](network, data, checkpoint.config.settings.precision):
-        peaks = pick_peaks(estimated, checkpoint.peak_rule)
-        counts += count_hits(peaks, reference.to(counts.device)).sum(dim=0)
-    table = counts.cpu().numpy()
-    rates = micro(table)
+    heard = scored.hear(network, checkpoint.config.settings.precision, gains_db)
+    estimated = Events.join([of.onsets(rule) for of in heard])
+    counts = _counts(scored, opened, estimated)
+    units = np.unique(scored.performances, return_inverse=True)[1]
+    classes = checkpoint.classes
+    scores = {within: ToleranceScore.of(of, units, classes, within) for within, of in counts.items()}
     return Score(
+        **vars(scores[TOLERANCE_MS]),
         corpus=corpus,
         split=split,
         protocol=protocol,
-        tolerance_ms=TOLERANCE_MS,
-        micro_f1=rates.f1,
-        macro_f1=macro_f1(table),
-        precision=rates.precision,
-        recall=rates.recall,
-        tracks=len(data.frames),
-        classes={
-            name: ClassScore(**asdict(Rates.of(row)), onsets=int(row[0] + row[2]))
-            for name, row in zip(checkpoint.classes, table, strict=True)
-        },
+        tracks=len(scored.ids),
+        calibrated=is_calibrated(checkpoint, rule),
+        peak_rule=asdict(rule),
+        tolerances=[scores[within] for within in sorted(scores)],
+        by_track=[TrackScore.of(name, of, classes) for name, of in zip(scored.ids, counts[TOLERANCE_MS], strict=True)],
     )
+
+
+def _counts(scored: Scored, corpus: Corpus, estimated: Events) -> dict[int, np.ndarray]:
+    """Tolerance in ms -> (tracks, K, 3) hits, false alarms and misses; estimates in frames."""
+    shape = (len(scored.rows.tracks), len(corpus.manifest.classes))
+    by_row = {TOLERANCE_MS: count_by_row(estimated, scored.marked(), TOLERANCE_FRAMES, *shape)}
+    exact, _ = scored.exact(corpus)
+    in_us = Events(estimated.rows, estimated.classes, estimated.times * FRAME_US)
+    by_row |= {within: count_by_row(in_us, exact, within * 1000, *shape) for within in EXACT_TOLERANCES_MS}
+    by_track = {}
+    for within, counts in by_row.items():
+        by_track[within] = np.zeros((len(scored.ids), *counts.shape[1:]), np.int64)
+        np.add.at(by_track[within], scored.rows.tracks, counts)
+    return by_track

@@ -1,10 +1,13 @@
-"""Onset metrics: validate, compute, evaluate. B batch, T frames, K classes.
+"""Onset metrics: validate, compute, evaluate. B batch, T frames, K classes, N and M onsets.
 
 Conventions: onsets stand on the 10 ms grid and are matched in whole frames (ties are exact there); a hit is within
 +-5 frames (50 ms), one to one, within its class; the matching is the largest possible. Micro scores come from counts
 summed over tracks and classes. A class absent from reference and estimate alike is left out of the macro mean.
+A grid of 10 ms says little within 20, 25 or 30 ms (25 are no whole frames): there the frames of estimates are matched
+with the reference's exact times, in whole microseconds, and a difference of just the tolerance is a hit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +20,8 @@ from trainables.peaks import OnsetFrames, true_places
 TOLERANCE_FRAMES = 5
 SILENT_FRAMES = 2 * TOLERANCE_FRAMES  # around each track where tracks are joined: no peak or hit reaches over them
 TOLERANCE_MS = TOLERANCE_FRAMES * 1000 // FRAMES_PER_S
+EXACT_TOLERANCES_MS = (20, 25, 30)
+FRAME_US = 1_000_000 // FRAMES_PER_S
 
 
 def count_hits(estimated: OnsetFrames | Tensor, reference: Tensor, tolerance_frames: int = TOLERANCE_FRAMES) -> Tensor:
@@ -49,8 +54,14 @@ def _running_count(flags: Tensor) -> Tensor:
 
 
 def _paired(first: Tensor, beyond: Tensor) -> Tensor:
+    """(N,) bool: the estimates that find a reference; see _taken."""
+    return _taken(first, beyond)[0]
+
+
+def _taken(first: Tensor, beyond: Tensor) -> tuple[Tensor, Tensor]:
     """(N,) bool: the estimates that find a reference when each, from the left, takes the first in reach that is free.
 
+    And (N,): which one each of these takes, as a number counted from its own.
     The references in reach of estimate i are those numbered from first[i] up to, not including, beyond[i]; both ascend.
     Once it had its turn, taken = min(max(taken, first) + 1, beyond) are taken or out of reach for all that follow. In
     taken - i the 1 vanishes and each turn only clamps what the turn before it left. Clamps after one another are one
@@ -72,7 +83,62 @@ def _paired(first: Tensor, beyond: Tensor) -> Tensor:
     left.index_copy_(0, at, limits.amin(dim=0))
     paired = low <= high
     paired[1:] &= left[:-1] <= high[1:]
-    return paired
+    return paired, left
+
+
+@dataclass(frozen=True)
+class Events:
+    """Onsets as lists (N,) int64, in any order: the row of each, its class, and when from the row's start, in any unit.
+
+    A row is what is matched by itself: a track, or a segment of one.
+    """
+
+    rows: np.ndarray
+    classes: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence["Events"]) -> "Events":
+        """All of them, one list after another."""
+        empty = np.zeros(0, np.int64)
+        columns = ([empty, *(getattr(part, name) for part in parts)] for name in ("rows", "classes", "times"))
+        return cls(*map(np.concatenate, columns))
+
+    def __getitem__(self, chosen: np.ndarray) -> "Events":
+        """Those that a boolean mask or an index array selects."""
+        return Events(self.rows[chosen], self.classes[chosen], self.times[chosen])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def match(estimated: Events, reference: Events, tolerance: int) -> np.ndarray:
+    """(N,) for each estimate the number of the reference it takes, -1 for none: one to one, and as many as can be."""
+    taken = np.full(len(estimated), -1)
+    if not len(estimated) or not len(reference):
+        return taken
+    both = Events.join((estimated, reference))
+    # all rows and classes end to end on one line, too far apart to be matched with each other
+    stride = int(np.ptp(both.times)) + tolerance + 1
+    line = (both.rows * (int(both.classes.max()) + 1) + both.classes) * stride + both.times - both.times.min()
+    mine, theirs = line[: len(estimated)], line[len(estimated) :]
+    order, other = np.argsort(mine, kind="stable"), np.argsort(theirs, kind="stable")
+    at, held = mine[order], theirs[other]
+    reach = (held.searchsorted(at - tolerance), held.searchsorted(at + tolerance, side="right"))
+    paired, ahead = (found.numpy() for found in _taken(*map(torch.from_numpy, reach)))
+    taken[order[paired]] = other[(ahead + np.arange(len(at)))[paired]]
+    return taken
+
+
+def count_by_row(estimated: Events, reference: Events, tolerance: int, rows: int, classes: int) -> np.ndarray:
+    """(rows, K, 3) int64 hits, false alarms and misses of each row; ``tolerance`` in the unit of the times."""
+    hit = match(estimated, reference, tolerance) >= 0
+
+    def counted(of: Events) -> np.ndarray:
+        return np.bincount(of.rows * classes + of.classes, minlength=rows * classes)
+
+    hits, alarms = counted(estimated[hit]), counted(estimated[~hit])
+    return np.stack((hits, alarms, counted(reference) - hits), axis=1).reshape(rows, classes, 3)
 
 
 def join_tracks(tracks: list[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from data_prep.default_kits import RECIPES, recordings_of
 from data_prep.hydrogen import read_drumkit
 from data_prep.kits import KitRef, default_kits, find_kits, load_kit
+from data_prep.loose_samples import collection_of, piece_files
 from data_prep.manifest import SPLITS
 from data_prep.pieces import PIECE_CLASS, SOUND_FONT_KEYS, TABLE
 from data_prep.samples import Kit, Voice
@@ -19,6 +20,7 @@ FILLED_FIRST = ("train", "test", "validation")  # where families are few
 TRAINING_SHARE = 0.7  # of the families that nothing else decides
 COMBINED_SHARE = 0.3  # of the draws take their pieces from three kits
 SOURCES = {"kick": 0, "snare": 1, "toms": 1, "hi-hat": 2, "cymbals": 2}  # which of the three has a class
+APART = {"kick": 0, "snare": 1, "toms": 2, "hi-hat": 3, "cymbals": 4}  # where each class has a source of its own
 MOST: dict[str, float] = {row["family"]: row.get("most", 1.0) for row in TABLE["families"]}
 
 
@@ -32,6 +34,11 @@ def recordings(ref: KitRef) -> frozenset[str]:
         instruments = read_drumkit(ref.path, SOUND_FONT_KEYS).instruments.values()
         files = {layer.file for voices in instruments for layers in voices for layer in layers}
         return frozenset(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    if ref.kind == "samples":
+        collection = collection_of({path.name for path in ref.path.iterdir()})
+        assert collection is not None
+        hits = {file for of_piece in piece_files(collection, ref.path).values() for file in of_piece}
+        return frozenset(hashlib.sha256(file.read_bytes()).hexdigest() for file in hits)
     font = open_sound_font(ref.path)
     if ref.kind == "default":
         indices = recordings_of(ref.path, RECIPES[ref.name][0])
@@ -109,17 +116,31 @@ def draw_kit(refs: Sequence[KitRef], rng: np.random.Generator) -> KitRef:
     return own[int(rng.integers(len(own)))]
 
 
-def drawn_kit(refs: Sequence[KitRef], rng: np.random.Generator) -> Kit:
-    """A kit by chance, loaded; at times combined: kick from one, snare and toms from another, hats and cymbals from a
-    third of ``refs``, which are of one split. Raises Refused where a kit cannot be read.
+def drawn_kit(
+    refs: Sequence[KitRef], rng: np.random.Generator, combined_share: float = COMBINED_SHARE, *, apart: bool = False
+) -> Kit:
+    """A kit by chance, loaded; ``combined_share`` of them, and all of loose recordings, combined from several of
+    ``refs``, which are of one split. Raises Refused where a kit cannot be read.
+
+    Combined: kick from one, snare and toms from another, hats and cymbals from a third; with ``apart`` each of the five
+    classes from a family of its own, as far as there are so many, and single pieces that it lacks from the others.
     """
-    first = load_kit(draw_kit(refs, rng))
-    if rng.random() >= COMBINED_SHARE:
-        return first
-    kits = (first, load_kit(draw_kit(refs, rng)), load_kit(draw_kit(refs, rng)))
+    drawn = [draw_kit(refs, rng)]
+    if rng.random() >= combined_share and drawn[0].kind != "samples":
+        return load_kit(drawn[0])
+    sources = APART if apart else SOURCES
+    while len(drawn) <= max(sources.values()):
+        others = [ref for ref in refs if ref.family not in {d.family for d in drawn}] if apart else []
+        drawn.append(draw_kit(others or refs, rng))
+    if apart:
+        drawn = [drawn[i] for i in rng.permutation(len(drawn))]  # the first is not always the kick
+    kits = [load_kit(ref) for ref in drawn]
     pieces: dict[str, tuple[Voice, ...]] = {}
-    for of, source in SOURCES.items():
+    for of, source in sources.items():
         own = {piece: voices for piece, voices in kits[source].pieces.items() if PIECE_CLASS[piece] == of}
         # what the kit lacks comes from the first that has it
-        pieces |= own or {piece: voices for piece, voices in first.pieces.items() if PIECE_CLASS[piece] == of}
+        pieces |= own or {piece: voices for piece, voices in kits[0].pieces.items() if PIECE_CLASS[piece] == of}
+    if apart or any(ref.kind == "samples" for ref in drawn):
+        for kit in kits:
+            pieces = {**kit.pieces, **pieces}
     return Kit(" + ".join(dict.fromkeys(kit.name for kit in kits)), pieces)

@@ -124,8 +124,12 @@ def test_loose_recordings_are_always_combined_and_what_they_lack_is_filled(sonic
     making.hydrogen_kit(sonic_pi.parent / "GMRockKit", 1)
     refs = split_kits(find_kits([sonic_pi.parent]))["train"]
     rng = np.random.default_rng(0)
-    drawn = [drawn_kit(refs, rng, 0.0) for _ in range(40)]
-    assert {kit.name for kit in drawn} == {"GMRockKit", "sonic-pi", "sonic-pi + GMRockKit"}
+    drawn = [drawn_kit(refs, rng, 0.0) for _ in range(400)]
+    assert (
+        {"GMRockKit", "sonic-pi + GMRockKit"}
+        <= {kit.name for kit in drawn}
+        <= {*("GMRockKit", "sonic-pi", "sonic-pi + GMRockKit")}
+    )
     assert all({"ride", "open_hat"} <= set(kit.pieces) for kit in drawn if "GMRockKit" in kit.name)
 
 

@@ -21,6 +21,7 @@ from trainables.tasks import find_task
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
+DEFAULT_FOLDER = Path(__file__).parent / "default"  # the checkpoint that comes with the package
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Checkpoint:
         return network.eval()
 
     def _empty(self) -> Network:
-        task = find_task(self.config.task)
+        config = self.config
         return Network(
-            task, self.config.architecture, self.config.hyperparameters, bands=self.bands, classes=len(self.classes)
-        )
+            find_task(config.task), config.architecture, config.hyperparameters,
+            bands=self.bands, classes=len(self.classes), level=config.settings.level,
+        )  # fmt: skip
 
     @property
     def parameters(self) -> int:
@@ -54,8 +56,11 @@ class Checkpoint:
         with torch.device("meta"):
             return self._empty().parameter_count
 
-    def save(self, folder: Path) -> None:
-        """Write ``folder`` whole or not at all; an older checkpoint there is replaced."""
+    def save(self, folder: Path, *, half: bool = False) -> None:
+        """Write ``folder`` whole or not at all; an older checkpoint there is replaced.
+
+        ``half``: matrices as float16, half as large a file; Refused where a weight is too large for it.
+        """
         from safetensors.torch import save  # here, as models are trained on machines that lack it
 
         content = {
@@ -68,10 +73,11 @@ class Checkpoint:
             "metrics": self.metrics,
             "peak_rule": asdict(self.peak_rule),
         }
+        weights = {name: (_halved(name, of) if half else of).contiguous() for name, of in self.weights.items()}
         with write_atomically(folder) as temporary:
             temporary.mkdir()
             # Not save_file, whose error where the disk is full is no OSError.
-            (temporary / WEIGHTS).write_bytes(save({name: of.contiguous() for name, of in self.weights.items()}))
+            (temporary / WEIGHTS).write_bytes(save(weights))
             (temporary / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -90,7 +96,8 @@ class Checkpoint:
             content: dict[str, Any] = json.loads(
                 read_bounded(folder / CONFIG, MAX_CONFIG_BYTES, CONFIG, "pull the checkpoint again")
             )
-            weights = load_file(folder / WEIGHTS)
+            loaded = load_file(folder / WEIGHTS)
+            weights = {name: of.float() if of.dtype == torch.float16 else of for name, of in loaded.items()}
             if content.pop("format") != FORMAT:
                 raise Refused(f"{folder / CONFIG} is not of format {FORMAT}; pull it again with this version")
             config = TrainingConfig.from_dict(content.pop("config"))
@@ -118,6 +125,7 @@ class Checkpoint:
             raise ValueError(f"its classes are {str(self.classes)[:40]!r}")
         if type(self.epoch) is not int or not isinstance(self.metrics, dict):
             raise ValueError("its epoch or its metrics are no numbers")
+        self.peak_rule.thresholds_of(len(self.classes))
 
     def _check_weights(self, folder: Path) -> None:
         try:
@@ -132,3 +140,13 @@ class Checkpoint:
                 f"the weights in {folder / WEIGHTS} do not fit {CONFIG}: {name!r} is {found.get(name, 'missing')}, not "
                 f"{expected.get(name, 'nothing')}; pull the checkpoint again"
             )
+
+
+def _halved(name: str, weight: Tensor) -> Tensor:
+    """A matrix as float16; what has fewer dimensions, such as a bias or a deviation, as it is: it takes little room."""
+    if weight.ndim < 2 or not weight.is_floating_point():
+        return weight
+    half = weight.half()
+    if not half.isfinite().all():
+        raise Refused(f"the weight {name!r} is too large for float16; save the checkpoint whole")
+    return half

@@ -1,7 +1,6 @@
 """The training loop: a generator of epochs that has never heard of a search. B batch, T frames, F bands, K classes.
 
-No step waits for the device: losses, activations and targets stay there. The host waits once after the training, and
-after the validation a few times, however many the tracks, for lengths of lists and the counts.
+No step waits for the device: losses stay there. The host waits once after the training.
 """
 
 import math
@@ -14,35 +13,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.manifest import WINDOW_FRAMES
+from trainables.averaging import Average
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
 from trainables.data import TrainingData
 from trainables.inference import BATCH_WINDOWS
 from trainables.memory import MemoryGuard, keep_freed_memory
 from trainables.network import Network, autocast, best_device
+from trainables.peaks import PeakRule
 from trainables.placement import CONTEXT_BYTES, Windows, place
+from trainables.schedule import plateau_of
 from trainables.state import TrainingState
 from trainables.stopwatch import Stopwatch
 from trainables.tasks import Task, find_task
 from trainables.training import Snapshot, Training
+from trainables.validation import validate
 
 
 @dataclass(frozen=True)
 class FitEpoch:
     """What ``fit`` yields: the epoch's number from 1, flat metrics, and whether it is the best so far.
 
-    ``weights`` and ``state`` are copies in the host's memory, to be asked for before the training goes on or is closed.
+    ``rule`` is the peak rule that the task's metric was taken by. ``weights`` and ``state`` are copies in the host's
+    memory, to be asked for before the training goes on or is closed.
     """
 
     number: int
     metrics: dict[str, float]
     is_best: bool
+    rule: PeakRule
     snapshot: Snapshot = field(repr=False)
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The network's parameters and buffers right after this epoch."""
+        """The network's parameters and buffers right after this epoch, averaged where the settings say so."""
         return self.snapshot.weights
 
     @property
@@ -62,7 +66,7 @@ def fit(
     network: Network, task: Task, data: TrainingData, settings: Settings,
     *, share: float = 1.0, stopwatch: Stopwatch | None = None, resume: TrainingState | None = None,
 ) -> Iterator[FitEpoch]:  # fmt: skip
-    """Train ``network`` where it is and yield after every epoch; ends at ``max_epochs`` or when the loss stands still.
+    """Train ``network`` where it is and yield after every epoch; ends at ``max_epochs`` or when all stands still.
 
     ``share``: the part of a GPU's memory that is this training's. With a ``stopwatch``, metrics have each stage's
     seconds. ``resume``: an epoch's state, to go on behind it as the training it was taken from would have; Refused
@@ -77,28 +81,25 @@ def fit(
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2), device)
     stopwatch = stopwatch or Stopwatch()
-    train_windows, validation_windows = (place(split, device, share) for split in (data.train, data.validation))
+    train_windows = training_windows(data, settings, device, share)
+    validation_windows = place(data.validation, device, share)
     guards = guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(BATCH_WINDOWS[device.type])
-    weights = torch.tensor(task.class_weights(data.rates), dtype=torch.float32, device=device)
+    class_weights = task.class_weights(data.rates) * settings.weight_scale
+    weights = torch.tensor(class_weights, dtype=torch.float32, device=device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, factor=settings.plateau_factor, patience=settings.plateau_patience_epochs
-    )
+    average = Average(network, settings.average_decay) if settings.average_decay else None
     generator = np.random.default_rng(settings.seed)
-    training = Training(network, optimiser, schedule, generator, guards)
+    training = Training(network, optimiser, plateau_of(optimiser, settings), average, generator, guards)
     if resume is not None:
         training.restore(resume)
     while not training.has_ended(settings):
         began = time.perf_counter()
-        learning_rate = optimiser.param_groups[0]["lr"]
-        train_loss = train_epoch(
-            network, task, train_windows, optimiser, weights, settings, generator, guard, stopwatch
-        )
-        trained = time.perf_counter()
+        train_loss = train_epoch(training, task, train_windows, weights, settings, stopwatch)
+        trained, learning_rate = time.perf_counter(), training.learning_rate
         with stopwatch.stage("validation"):
-            metrics = validate(network, task, validation_windows, data.classes, settings, evaluation_guard)
+            metrics, rule = validate(training.shown, task, validation_windows, data.classes, settings, evaluation_guard)
         validated = time.perf_counter()
         for name, value in (("training", train_loss), ("validation", metrics["validation_loss"])):
             if not math.isfinite(value):
@@ -111,7 +112,7 @@ def fit(
             **metrics,
             "learning_rate": learning_rate,
             "seconds": time.perf_counter() - began,
-            "windows_per_s": len(data.train) / (trained - began),
+            "windows_per_s": len(train_windows) / (trained - began),
             "validation_windows_per_s": len(data.validation) / (validated - trained),
             "micro_batch": float(guard.at_once),
             "validation_micro_batch": float(evaluation_guard.at_once),
@@ -119,35 +120,44 @@ def fit(
         }
         snapshot = Snapshot(training)
         try:
-            yield FitEpoch(training.epoch, told, is_best, snapshot)
+            yield FitEpoch(training.epoch, told, is_best, rule, snapshot)
         finally:
             snapshot.close()
 
 
+def training_windows(data: TrainingData, settings: Settings, device: torch.device, share: float) -> Windows:
+    """The windows to learn from: as they were prepared, or made anew every epoch where the settings change them."""
+    if settings.augmentation.is_off and settings.level == "as_recorded" and not settings.epoch_windows:
+        return place(data.train, device, share)
+    from trainables import mixing
+
+    return mixing.training_windows(data, settings, device, share)
+
+
 def train_epoch(
-    network: Network, task: Task, windows: Windows, optimiser: torch.optim.Optimizer, weights: Tensor,
-    settings: Settings, generator: np.random.Generator, guard: MemoryGuard, stopwatch: Stopwatch,
+    training: Training, task: Task, windows: Windows, weights: Tensor, settings: Settings, stopwatch: Stopwatch
 ) -> float:  # fmt: skip
     """One pass over the training windows; the mean loss."""
-    network.train()
+    network, guard = training.network.train(), training.guards[0]
     total = torch.zeros((), device=weights.device)
-    for bands, stored in stopwatch.each("data", windows.shuffled(settings.batch_size, generator)):
+    steps = math.ceil(len(windows) / settings.batch_size)
+    batches = stopwatch.each("data", windows.shuffled(settings.batch_size, training.generator))
+    for step, (bands, stored) in enumerate(batches, training.epoch * steps):
 
         def gradients(at_once: int, bands: Tensor = bands, stored: Tensor = stored) -> Tensor:
-            optimiser.zero_grad(set_to_none=True)
-            return accumulate(network, task, bands, stored, weights, settings.precision, at_once, stopwatch)
+            training.optimiser.zero_grad(set_to_none=True)
+            return accumulate(network, task, bands, stored, weights, settings, at_once, stopwatch)
 
         loss = guard.run(gradients, len(bands))
         with stopwatch.stage("optimiser"):
-            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
-            optimiser.step()
+            training.step(step, steps * settings.max_epochs, settings)
             total += loss * len(bands)
     return float(total) / len(windows)
 
 
 def accumulate(
     network: Network, task: Task, bands: Tensor, stored: Tensor, weights: Tensor,
-    precision: str, at_once: int, stopwatch: Stopwatch,
+    settings: Settings, at_once: int, stopwatch: Stopwatch,
 ) -> Tensor:  # fmt: skip
     """Add the gradients of a batch's mean loss, ``at_once`` windows at a time; the loss.
 
@@ -156,49 +166,13 @@ def accumulate(
     total = torch.zeros((), device=weights.device)
     for some, their in zip(bands.split(at_once), stored.split(at_once), strict=True):
         with stopwatch.stage("forward"):
-            with autocast(weights.device, precision):
+            with autocast(weights.device, settings.precision):
                 logits = network(some)
-            loss = task.loss(logits, task.decode(their), weights) * (len(some) / len(bands))
+            loss = task.loss(logits, task.decode(their), weights, settings.shift_frames) * (len(some) / len(bands))
         with stopwatch.stage("backward"):
             loss.backward()
         total += loss.detach()
     return total
-
-
-@torch.inference_mode()
-def validate(
-    network: Network, task: Task, windows: Windows, classes: tuple[str, ...], settings: Settings, guard: MemoryGuard
-) -> dict[str, float]:
-    """Unweighted loss a window, and the task's score on whole tracks (windows joined), as ``validation_...``."""
-    network.eval()
-    loss, activations, targets = guard.run(
-        lambda at_once: joined(network, task, windows, settings.precision, at_once), len(windows)
-    )
-    scores = task.score(activations, targets, classes)
-    return {"validation_loss": float(loss), **{f"validation_{name}": of for name, of in scores.items()}}
-
-
-def joined(
-    network: Network, task: Task, windows: Windows, precision: str, at_once: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean loss a window; activations and stored targets (L, K) of all tracks on one time line, silence around each."""
-    split, device = windows.split, windows.device
-    activations = torch.zeros(split.line_frames, split.classes, device=device)
-    targets = torch.zeros(split.line_frames, split.classes, dtype=torch.uint8, device=device)
-    starts = torch.from_numpy(split.line_starts).to(device)
-    lengths = torch.from_numpy(split.frames[split.in_order.tracks] - split.in_order.starts).to(device)
-    around = torch.arange(WINDOW_FRAMES, device=device)
-    total = torch.zeros((), device=device)
-    pieces = zip(windows.in_order(at_once), starts.split(at_once), lengths.split(at_once), strict=True)
-    for (bands, stored), start, length in pieces:
-        with autocast(device, precision):
-            logits = network(bands).float()
-        total += task.loss(logits, task.decode(stored), None) * len(bands)
-        is_track = (around < length.unsqueeze(1)).unsqueeze(2)
-        places = (start.unsqueeze(1) + around).view(-1)
-        activations.index_copy_(0, places, (task.activate(logits) * is_track).flatten(0, 1))
-        targets.index_copy_(0, places, stored.flatten(0, 1))
-    return total / len(windows), activations, targets
 
 
 def train(
@@ -215,9 +189,10 @@ def train(
     where = torch.device(device) if device else best_device()
     torch.manual_seed(config.settings.seed)
     data = TrainingData.open(config.corpora, shards, task.targets)
-    network = Network.fitting(data, task, config.architecture, config.hyperparameters).to(where)
+    settings = config.settings
+    network = Network.fitting(data, task, config.architecture, config.hyperparameters, settings.level).to(where)
     stopwatch = Stopwatch(where if profile else None)
-    for epoch in fit(network, task, data, config.settings, share=share, stopwatch=stopwatch, resume=resume):
+    for epoch in fit(network, task, data, settings, share=share, stopwatch=stopwatch, resume=resume):
         checkpoint = Checkpoint(
             config=config,
             classes=data.classes,
@@ -226,5 +201,6 @@ def train(
             weights=epoch.weights,
             epoch=epoch.number,
             metrics=epoch.metrics,
+            peak_rule=epoch.rule,
         )
-        yield Epoch(epoch.number, epoch.metrics, epoch.is_best, epoch.snapshot, checkpoint)
+        yield Epoch(epoch.number, epoch.metrics, epoch.is_best, epoch.rule, epoch.snapshot, checkpoint)

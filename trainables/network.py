@@ -17,25 +17,34 @@ class Network(nn.Module):
 
     def __init__(
         self, task: Task, architecture: str, hyperparameters: dict[str, Any], *, bands: int, classes: int,
-        mean: float = 0.0, deviation: float = 1.0,
+        mean: float = 0.0, deviation: float = 1.0, level: str = "as_recorded",
     ) -> None:  # fmt: skip
         super().__init__()
+        self.level = level  # of a recording that is listened to; training windows come at theirs
         self.model = build_model(architecture, hyperparameters, bands)
         self.head = task.head(self.model.features, classes)  # type: ignore[arg-type]
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
     @classmethod
-    def fitting(cls, data: "TrainingData", task: Task, architecture: str, hyperparameters: dict[str, Any]) -> Self:
+    def fitting(
+        cls, data: "TrainingData", task: Task, architecture: str, hyperparameters: dict[str, Any],
+        level: str = "as_recorded",
+    ) -> Self:  # fmt: skip
         """A network for the bands and classes of ``data``, standardising by the moments of its training split."""
         return cls(
             task, architecture, hyperparameters,
-            bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation,
+            bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation, level=level,
         )  # fmt: skip
 
-    def forward(self, bands: Tensor) -> Tensor:
-        """(B, T, F) float16 or float32 -> (B, T, K)."""
-        return self.head(self.model((bands.float() - self.mean) / self.deviation))  # type: ignore[operator]
+    def forward(self, bands: Tensor, gain_db: float = 0.0) -> Tensor:
+        """(B, T, F) float16 or float32 -> (B, T, K); not in training, at the network's level and so much louder."""
+        bands = bands.float()
+        if not self.training and (self.level != "as_recorded" or gain_db):
+            from trainables.level import at_level
+
+            bands = at_level(bands, self.level, gain_db)
+        return self.head(self.model((bands - self.mean) / self.deviation))  # type: ignore[operator]
 
     @property
     def parameter_count(self) -> int:

@@ -119,23 +119,25 @@ def is_generator(value: Any) -> bool:
 
 FACTS: dict[str, Callable[[Any], bool]] = {
     "learning_rates": lambda of: isinstance(of, list) and all(map(is_number, of)),
-    "plateau": lambda of: (
-        set(of) == set(PLATEAU) and is_number(of["best"]) and all(is_count(of[n]) for n in PLATEAU[1:])
+    "plateau": lambda of: (  # None: the learning rate goes by steps
+        of is None or (set(of) == set(PLATEAU) and is_number(of["best"]) and all(is_count(of[n]) for n in PLATEAU[1:]))
     ),
     "best": lambda of: of is None or is_number(of),
     "lowest_loss": is_number,
     "lowest_epoch": is_count,
+    "best_epoch": is_count,
     "windows_at_once": lambda of: len(of) == 2 and all(is_count(count) and count for count in of),
     "generator": is_generator,
 }
+LATER = {"best_epoch"}  # which the states of earlier versions lack
 
 
 def check_facts(epoch: Any, facts: Any) -> None:
     """ValueError or TypeError where they are not those of a state."""
     if not (is_count(epoch) and epoch):
         raise ValueError(f"its epoch is {epoch!r}")
-    if set(facts) != set(FACTS):
+    if set(facts) | LATER != set(FACTS):
         raise ValueError(f"its facts are {', '.join(sorted(facts))}")
-    for name, fits in FACTS.items():
-        if not fits(facts[name]):
-            raise ValueError(f"its {name} is {facts[name]!r}")
+    for name, value in facts.items():
+        if not FACTS[name](value):
+            raise ValueError(f"its {name} is {value!r}")

@@ -8,14 +8,15 @@ import torch
 from small_networks import SMALL, TASK, network_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trainables import loop
+from trainables import loop, validation
 from trainables.config import Settings, TrainingConfig
-from trainables.loop import accumulate, fit, joined, train
+from trainables.loop import accumulate, fit, train
 from trainables.models import MODELS
 from trainables.models.blocks import Recurrence, recur
 from trainables.network import has_bf16_units
 from trainables.placement import MappedWindows, ResidentWindows
 from trainables.stopwatch import Stopwatch
+from trainables.validation import joined
 
 CPU = torch.device("cpu")
 
@@ -32,14 +33,14 @@ def test_no_step_waits_for_the_device_or_mixes_devices(data, name, monkeypatch):
     bands, stored = next(ResidentWindows(data.train, meta).shuffled(5, np.random.default_rng(0)))
     assert bands.device == stored.device == meta
     few = slice(0, 12)  # frames: recurrences are walked frame by frame here
-    loss = accumulate(network, TASK, bands[:, few], stored[:, few], weights, "auto", 3, Stopwatch())
+    loss = accumulate(network, TASK, bands[:, few], stored[:, few], weights, Settings(), 3, Stopwatch())
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
     assert {loss.device, norm.device, *(of.grad.device for of in network.parameters())} == {meta}
 
 
 def test_the_tracks_of_an_epoch_are_joined_on_the_device(data, monkeypatch):
     meta = torch.device("meta")
-    monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())
+    monkeypatch.setattr(validation, "autocast", lambda *_: nullcontext())
     network = network_of(data, "cnn").to(meta)
     with torch.inference_mode():
         found = joined(network, TASK, ResidentWindows(data.validation, meta), "auto", 3)
@@ -101,7 +102,9 @@ def test_after_fifty_steps_bf16_has_come_as_far_as_fp32(data, name, device):
         optimiser = torch.optim.AdamW(network.parameters(), lr=5e-4, fused=True)
         for _ in range(50):
             optimiser.zero_grad()
-            of.append(float(accumulate(network, TASK, bands, stored, weights, precision, 4, Stopwatch())))
+            of.append(
+                float(accumulate(network, TASK, bands, stored, weights, Settings(precision=precision), 4, Stopwatch()))
+            )
             torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
             optimiser.step()
         assert of[-1] < 0.7 * of[0]
@@ -179,7 +182,7 @@ def test_a_gpu_is_not_waited_for(data, name):
     for number, (bands, stored) in enumerate(batches):
         torch.cuda.set_sync_debug_mode("error" if number else "default")
         try:
-            accumulate(network, TASK, bands, stored, weights, "auto", 3, Stopwatch())
+            accumulate(network, TASK, bands, stored, weights, Settings(), 3, Stopwatch())
             torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
             optimiser.step()
         finally:

@@ -26,7 +26,7 @@ def test_gradients_do_not_hang_on_how_many_windows_go_at_once(data, name, at_onc
     found = []
     for pieces in (7, at_once):
         network.zero_grad()
-        loss = accumulate(network, TASK, bands, stored, weights, "fp32", pieces, Stopwatch())
+        loss = accumulate(network, TASK, bands, stored, weights, Settings(precision="fp32"), pieces, Stopwatch())
         found.append((loss, torch.cat([of.grad.flatten() for of in network.parameters()])))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 

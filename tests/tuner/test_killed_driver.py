@@ -19,10 +19,10 @@ from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
 from trainables.data import SplitData
 from trainables.inference import BATCH_WINDOWS
-from trainables.loop import validate
 from trainables.memory import MemoryGuard
 from trainables.placement import MappedWindows
 from trainables.tasks import find_task
+from trainables.validation import validate
 
 __all__ = ["processes"]
 pytestmark = pytest.mark.faults
@@ -162,7 +162,7 @@ def validation_score(folder: Path, shards: Path) -> float:
     windows = MappedWindows(SplitData([Corpus.open(shards / "mdb")], "validation"), torch.device("cpu"))
     network, settings = checkpoint.network(), checkpoint.config.settings
     guard = MemoryGuard(BATCH_WINDOWS["cpu"])
-    of = validate(network, find_task(checkpoint.config.task), windows, checkpoint.classes, settings, guard)
+    of, _ = validate(network, find_task(checkpoint.config.task), windows, checkpoint.classes, settings, guard)
     return of["validation_micro_f1"]
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.refused import check_known
+from trainables.peaks import PeakRule
 from trainables.tasks import drum_onsets
 
 
@@ -21,10 +22,11 @@ class Task:
 
     targets: the kind of targets a corpus's manifest must promise. head(D, K): features to logits.
     class_weights(rates (K,)): from how often each class occurs. decode(stored targets): as the loss takes them.
-    loss(logits, targets, weights or None): a mean. activate(logits): as score takes them.
-    score(activations (L, K), stored targets (L, K), classes): flat metrics of whole tracks, all on one time line on
-    one device, at least 2 * TOLERANCE_FRAMES frames of silence (zeros) before each track and after the last. metric:
-    the one that selects checkpoints and that a search optimises, in the direction ``mode``.
+    loss(logits, targets, weights or None, shift_frames=0): a mean. activate(logits): as score takes them.
+    score(activations (L, K), stored targets (L, K), classes, rule or None): flat metrics of whole tracks, all on one
+    time line on one device, at least 2 * TOLERANCE_FRAMES frames of silence (zeros) before each track and after the
+    last. calibrate(activations (L, K), stored targets (L, K)): the rule that fits such a line best. metric: the one
+    that selects checkpoints and that a search optimises, in the direction ``mode``.
     """
 
     name: str
@@ -33,9 +35,10 @@ class Task:
     head: Callable[[int, int], nn.Module]
     class_weights: Callable[[np.ndarray], np.ndarray]
     decode: Callable[[Tensor], Tensor]
-    loss: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    loss: Callable[..., Tensor]
     activate: Callable[[Tensor], Tensor]
-    score: Callable[[Tensor, Tensor, Sequence[str]], dict[str, float]]
+    score: Callable[[Tensor, Tensor, Sequence[str], PeakRule | None], dict[str, float]]
+    calibrate: Callable[[Tensor, Tensor], PeakRule]
     metric: str
     mode: Literal["max", "min"]
 
@@ -57,6 +60,7 @@ TASKS = {
         loss=drum_onsets.loss,
         activate=torch.sigmoid,
         score=drum_onsets.score,
+        calibrate=drum_onsets.calibrate,
         metric="micro_f1",
         mode="max",
     )

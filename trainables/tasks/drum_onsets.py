@@ -1,4 +1,4 @@
-"""Drum onsets: which class sounds in which frame. B batch, T frames, K classes."""
+"""Drum onsets: which class sounds in which frame. B batch, T frames, L frames of all tracks on one line, K classes."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data_prep.onsets import ONSET
+from trainables import calibration
 from trainables.metrics import Rates, count_hits, macro_f1, micro
 from trainables.peaks import PeakRule, pick_peaks
 
@@ -20,16 +21,37 @@ def infrequency_weights(rates: np.ndarray) -> np.ndarray:
     return -1 / (rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
 
 
-def loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+def loss(logits: Tensor, targets: Tensor, weights: Tensor | None, shift_frames: int = 0) -> Tensor:
     """Binary cross-entropy summed over classes, mean over frames; logits and targets (B, T, K), weights (K,) or None.
 
     With weights, a frame counts as much as the weights of the classes sounding in it together (a neighbour's half
-    counts half), at least 1.
+    counts half), at least 1. With ``shift_frames`` an onset may be that much early or late; see ``shifted``.
     """
-    per_frame = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(dim=2)
+    if shift_frames:
+        per_class, targets = shifted(logits.float(), targets, shift_frames)
+    else:
+        per_class = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    per_frame = per_class.sum(dim=2)
     if weights is not None:
         per_frame = per_frame * (targets @ weights).clamp(min=1)
     return per_frame.mean()
+
+
+def shifted(logits: Tensor, targets: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """The loss of each frame and class where an onset may be found some frames off, and the onsets alone, (B, T, K).
+
+    An onset is compared with the highest logit within ``frames`` of it, the others there with nothing, all else with
+    silence; a target's halves beside it are no onsets. After Foscarin, Schlüter and Widmer (Beat this!, ISMIR 2024),
+    who compare silence with the highest logit around too and so leave out twice as many frames.
+    """
+    onsets = (targets == 1).float()
+    highest, near = (_highest_around(of, frames) for of in (logits, onsets))
+    return functional.softplus(-highest) * onsets + functional.softplus(logits) * (1 - near), onsets
+
+
+def _highest_around(values: Tensor, frames: int) -> Tensor:
+    """The highest of the values within so many frames, (B, T, K) -> (B, T, K)."""
+    return functional.max_pool1d(values.transpose(1, 2), 2 * frames + 1, stride=1, padding=frames).transpose(1, 2)
 
 
 def decode(halves: Tensor) -> Tensor:
@@ -37,12 +59,14 @@ def decode(halves: Tensor) -> Tensor:
     return halves.float() / 2
 
 
-def score(activations: Tensor, halves: Tensor, classes: Sequence[str]) -> dict[str, float]:
-    """Flat metrics by the study's peak rule of all tracks on one time line, (L, K) each; see Task for the line.
+def score(
+    activations: Tensor, halves: Tensor, classes: Sequence[str], rule: PeakRule | None = None
+) -> dict[str, float]:  # fmt: skip
+    """Flat metrics by a peak rule, or the study's, of all tracks on one time line, (L, K) each; see Task for the line.
 
     Peaks and matching stay on the line's device; (K, 3) counts leave it, in one transfer.
     """
-    estimated = pick_peaks(activations.unsqueeze(0), PeakRule())
+    estimated = pick_peaks(activations.unsqueeze(0), rule or PeakRule())
     counts = count_hits(estimated, halves.unsqueeze(0) == ONSET)[0].cpu().numpy()
     rates = micro(counts)
     per_class = {f"f1_{name}": Rates.of(row).f1 for name, row in zip(classes, counts, strict=True)}
@@ -53,3 +77,8 @@ def score(activations: Tensor, halves: Tensor, classes: Sequence[str]) -> dict[s
         "recall": rates.recall,
         **per_class,
     }
+
+
+def calibrate(activations: Tensor, halves: Tensor) -> PeakRule:
+    """The peak rule that fits the activations (L, K) of a time line best."""
+    return calibration.calibrate(activations, halves == ONSET)

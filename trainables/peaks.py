@@ -36,7 +36,7 @@ class PeakRule(Config):
         numbers = [("delta", self.delta), ("threshold", self.threshold)]
         for name, value in numbers + [("a threshold", value) for value in self.thresholds]:
             if not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise Refused(f"{name} = {str(value)[:40]}; expected 0 to 1")
+                raise Refused(f"{name} = {repr(value)[:40]}; expected 0 to 1")
 
     def thresholds_of(self, classes: int) -> tuple[float, ...]:
         """One threshold for each of so many classes; Refused where the rule has them for another number of classes."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FILES = {*CHECKPOINT_FILES, "README.md"}
 MOST_POINTS = 5
+DEFAULT = "default"
 # What tells the checkpoint of one publication from another's.
 SAME = (store.SWEEP_ID, "epoch", "validation")
 _NAME = re.compile(r"(?P<corpora>[\w+-]+)(/(?P<architecture>\w+))?")
@@ -174,12 +175,19 @@ def pull(name: str, out: Path, tracking_uri: str | None = None) -> Path:
 
 
 def resolve(checkpoint: str, tracking_uri: str | None = None) -> "Checkpoint":
-    """The checkpoint in a folder, or the best one that is registered as CORPUS/ARCHITECTURE.
+    """The checkpoint in a folder, the best one registered as CORPUS/ARCHITECTURE, or ``DEFAULT``: the package's own.
 
-    Raises Refused where it is neither, or the folder is incomplete.
+    Raises Refused where it is none of these, or the folder is incomplete. A folder of that name is `./default`.
     """
-    from trainables.checkpoint import Checkpoint
+    from trainables.checkpoint import DEFAULT_FOLDER, Checkpoint
 
+    if checkpoint == DEFAULT:
+        if not DEFAULT_FOLDER.exists():
+            raise Refused(
+                "this mirtune comes without a checkpoint of its own; name one: a folder that `mirtune pull` made, or a "
+                "registered CORPUS/ARCHITECTURE"
+            )
+        return Checkpoint.load(DEFAULT_FOLDER)
     match = _NAME.fullmatch(checkpoint)
     if Path(checkpoint).exists() or match is None or match["architecture"] is None:
         return Checkpoint.load(Path(checkpoint))

@@ -1,6 +1,7 @@
 """Checkpoints: whole or absent, the same network again, every kind of damage refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,6 +53,30 @@ def test_it_comes_back_as_it_was(checkpoint, tmp_path):
     assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [CONFIG, WEIGHTS]
 
 
+def test_halves_are_half_as_large_and_come_back_as_floats(checkpoint, tmp_path):
+    checkpoint.save(tmp_path / "whole")
+    checkpoint.save(tmp_path / "half", half=True)
+    whole, half = ((tmp_path / name / WEIGHTS).stat().st_size for name in ("whole", "half"))
+    assert half < 0.7 * whole
+    again = Checkpoint.load(tmp_path / "half")
+    assert {value.dtype for value in again.weights.values()} == {torch.float32}
+    assert torch.equal(again.weights["head.bias"], checkpoint.weights["head.bias"])
+    bands = torch.rand(2, 50, 84)
+    torch.testing.assert_close(again.network()(bands), checkpoint.network()(bands), atol=0.01, rtol=0)
+    checkpoint.weights["head.weight"][0, 0] = 1e6
+    with pytest.raises(Refused, match=r"the weight 'head\.weight' is too large for float16"):
+        checkpoint.save(tmp_path / "half", half=True)
+    Checkpoint.load(tmp_path / "half")
+
+
+def test_thresholds_come_back_and_older_checkpoints_have_none(checkpoint, tmp_path):
+    rule = PeakRule(3, 0.05, thresholds=(0.2, 0.3, 0.4, 0.5, 0.6))
+    replace(checkpoint, peak_rule=rule).save(tmp_path / "best")
+    assert Checkpoint.load(tmp_path / "best").peak_rule == rule
+    before = {"around_frames": 2, "delta": 0.1, "apart_frames": 2, "threshold": 0.4}
+    assert Checkpoint.load(edited(tmp_path / "best", peak_rule=before)).peak_rule == checkpoint.peak_rule
+
+
 def test_a_newer_one_replaces_it_whole(checkpoint, tmp_path):
     checkpoint.save(tmp_path / "best")
     (tmp_path / "best" / "stray").touch()
@@ -86,6 +111,8 @@ def test_damage(checkpoint, tmp_path):
         ({"classes": ["kick"]}, r"do not fit config.json: 'head.* is \(5"),
         ({"surprise": 1}, "is damaged .*surprise"),
         ({"peak_rule": {"treshold": 1}}, "unknown key 'treshold' in a PeakRule"),
+        ({"peak_rule": {"thresholds": [0.5, 0.5]}}, "2 thresholds for 5 classes"),
+        ({"peak_rule": {"thresholds": [0.5, "0.5", 0.5, 0.5, 0.5]}}, "a threshold = '0.5'; expected 0 to 1"),
     ):
         before = (tmp_path / "best" / CONFIG).read_text()
         with pytest.raises(Refused, match=words):

@@ -20,6 +20,7 @@ from data_prep.manifest import SPLITS
 from data_prep.refused import Refused, check_known
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
+from trainables.inference import AS_IT_IS
 from trainables.intervals import Interval, f1_intervals
 from trainables.listening import PROTOCOLS, Scored
 from trainables.metrics import (
@@ -155,7 +156,7 @@ def is_calibrated(checkpoint: Checkpoint, rule: PeakRule) -> bool:
 def evaluate(
     checkpoint: Checkpoint, corpus: str, shards: Path, *,
     split: str = "test", protocol: str | None = None, device: str | None = None,
-    rule: PeakRule | None = None, gains_db: Sequence[float] = (0.0,),
+    rule: PeakRule | None = None, gains_db: Sequence[float] = AS_IT_IS,
 ) -> Score:  # fmt: skip
     """Score a checkpoint on one split ("all": every track) of a prepared corpus; see check_scoring for the protocol.
 

@@ -18,7 +18,7 @@ from data_prep.onset_table import read_onsets
 from data_prep.onsets import ONSET, onset_frames
 from data_prep.shards import Corpus
 from trainables.data import SplitData
-from trainables.inference import BATCH_WINDOWS, activations, logits_of
+from trainables.inference import AS_IT_IS, BATCH_WINDOWS, activations, probabilities_of
 from trainables.memory import MemoryGuard
 from trainables.metrics import FRAME_US, SILENT_FRAMES, Events, join_tracks
 from trainables.network import Network
@@ -74,7 +74,7 @@ def _tracks(network: Network, data: SplitData, precision: str, gains_db: Sequenc
     """Some whole tracks at a time, on one time line with silence between, (1, L, K)."""
     of_group = data.frames.cumsum() // FRAMES_AT_ONCE
     for group in np.split(np.arange(len(data.frames)), np.flatnonzero(np.diff(of_group)) + 1):
-        found = activations(network, [data.track(number).bands for number in group], precision)
+        found = activations(network, [data.track(number).bands for number in group], precision, gains_db)
         ends = (data.frames[group] + SILENT_FRAMES).cumsum()
         yield Heard(join_tracks(found), int(group[0]), ends - data.frames[group])
 
@@ -86,8 +86,8 @@ def _segments(network: Network, data: SplitData, precision: str, gains_db: Seque
     size = BATCH_WINDOWS[device.type]
     guard = MemoryGuard(size)
     for bands, _ in MappedWindows(data, device).in_order(size):
-        logits = guard.run(partial(logits_of, network, bands, precision), len(bands))
-        yield Heard(logits.sigmoid(), first_row, np.arange(len(bands)) * bands.shape[1])
+        found = guard.run(partial(probabilities_of, network, bands, precision, gains_db), len(bands))
+        yield Heard(found, first_row, np.arange(len(bands)) * bands.shape[1])
         first_row += len(bands)
 
 
@@ -117,7 +117,7 @@ class Scored:
             rows = Rows(tracks, starts, np.minimum(data.frames[tracks] - starts, WINDOW_FRAMES))
         return cls(data, protocol, table["id"].to_pylist(), table["performance"].to_pylist(), rows)
 
-    def hear(self, network: Network, precision: str, gains_db: Sequence[float] = (0.0,)) -> Iterator[Heard]:
+    def hear(self, network: Network, precision: str, gains_db: Sequence[float] = AS_IT_IS) -> Iterator[Heard]:
         """What the network hears, the mean over these changes of level, some rows at a time."""
         return PROTOCOLS[self.protocol](network, self.data, precision, gains_db)
 

@@ -96,6 +96,23 @@ def test_other_tolerances_are_of_exact_times(checkpoint, tracks, shards, toleran
     assert [of.onsets for of in score.classes.values()] == counts[:, [0, 2]].sum(axis=1).tolist()
 
 
+@pytest.mark.parametrize("protocol", ["tracks", "segments"])
+def test_gains_are_averaged(checkpoint, shards, protocol):
+    gains_db, data = (-6.0, 6.0), SplitData([Corpus.open(shards / "mdb")], "all")
+    network = checkpoint.network()
+    if protocol == "tracks":
+        bands = [data.track(number).bands for number in range(len(data.frames))]
+        found = join_tracks(activations(network, bands, "fp32", gains_db))
+    else:
+        with torch.inference_mode():
+            bands, _ = data.read(data.in_order)
+            found = sum(network(bands, gain_db=gain).sigmoid() for gain in gains_db) / 2
+    peaks = pick_peaks(found, checkpoint.peak_rule)
+    score = score_of(checkpoint, shards, protocol=protocol, gains_db=gains_db)
+    heard = score.recall * sum(of.onsets for of in score.classes.values()) / score.precision
+    assert len(peaks.places) == pytest.approx(heard)
+
+
 def moved(shards, tmp_path, by_s):
     """The corpus with annotations that are so much later than its targets."""
     folder = shutil.copytree(shards, tmp_path / "moved") / "mdb"

@@ -45,7 +45,7 @@ def calibrate(activations: Tensor, marks: Tensor, rule: PeakRule = STUDY_RULE) -
         f1, number = max((line.best_micro_f1(of, tuned), -number) for number, of in enumerate(tried))
         if f1 >= best_f1 + LEAST_GAIN:
             best, best_f1 = tried[-number], f1
-    f1s, _ = line.f1s(best, FINE)
+    f1s = torch.cat([line.f1s(best, FINE[of : of + len(COARSE)])[0] for of in range(0, len(FINE), len(COARSE))])
     middles = [_middle(of, onsets) for of, onsets in zip(f1s.T.tolist(), line.onsets.tolist(), strict=True)]
     of_classes = zip(tuned.tolist(), middles, kept, strict=True)
     found = replace(best, thresholds=tuple(middle if of else own for of, middle, own in of_classes))

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 # A sweep that goes on must have these as it began, else its results would not go together.
 FIXED = (
-    *("corpora", "architecture", "task", "max_epochs", "batch_size", "seed", "precision", "scheduler"),
+    *("corpora", "architecture", "task", "recipe", "max_epochs", "batch_size", "seed", "precision", "scheduler"),
     *("grace_epochs", "points", "narrow"),
 )
 KEPT = ("trials", "shards", "cpus_per_trial", "gpus_per_trial", "at_once", "max_failures", "tracking_uri")
@@ -49,6 +49,7 @@ class SweepOptions:
     name: str | None = None
     resume: bool = False  # go on with the sweep of that name
     task: str = "drum_onsets"
+    recipe: str = "study"  # what training begins with and a search may choose of it
     precision: str = "auto"
     profile: bool = False  # write where the trials' time went
     narrow: Mapping[str, Sequence[Any]] = field(
@@ -62,7 +63,7 @@ class SweepOptions:
         words += ["--trials", self.trials, "--max-epochs", self.max_epochs, "--seed", self.seed]
         words += ["--batch-size", self.batch_size] if self.batch_size else []
         words += ["--points", shlex.quote(self.points)] if self.points else []
-        for name in ("scheduler", "grace_epochs", "precision", "cpus_per_trial", "gpus_per_trial"):
+        for name in ("recipe", "scheduler", "grace_epochs", "precision", "cpus_per_trial", "gpus_per_trial"):
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value != getattr(type(self), name) else []
         words += ["--profile"] if self.profile else []
@@ -112,7 +113,7 @@ def check_beginning(began: SweepFile, options: SweepOptions, checksums: Mapping[
     """Refused where a sweep that is to go on began otherwise, or its corpora were prepared anew since."""
     now = options.beginning
     for name in FIXED:
-        before = began.options.get(name)
+        before = began.options.get(name, getattr(SweepOptions, name, None))  # earlier versions had no recipe
         if name == "batch_size" and now[name] is None:
             continue  # decided when it began
         if now[name] != before:

@@ -97,11 +97,13 @@ def pack(options: "SweepOptions", resources: Mapping[str, float], default: tuple
 
 def packing_of(options: "SweepOptions", plan: "Plan", resources: Mapping[str, float]) -> tuple[Packing, int]:
     """How trials share the cluster, and the windows in a batch; Refused where it cannot hold a single trial."""
+    from trainables.config import RECIPES
     from tuner.tracking import first_line, say
 
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     on_gpu = gpus > 0 if options.gpus_per_trial is None else options.gpus_per_trial > 0
-    batch = options.batch_size or (BATCH_ON_GPU if on_gpu else BATCH_ON_CPU)
+    batches = {"study": BATCH_ON_GPU if on_gpu else BATCH_ON_CPU}
+    batch = options.batch_size or batches.get(options.recipe, RECIPES[options.recipe].batch_size)
     if options.gpus_per_trial is not None or gpus < 1:
         return pack(options, resources, (gpus, "")), batch
     answer = ask_device_bytes()  # which takes seconds: let them pass together
@@ -143,9 +145,9 @@ def largest(space: "Mapping[str, Domain]") -> Iterator[Iterator[dict[str, Any]]]
 
     Training settings (learning rate, weight decay) do not belong to a configuration and are left out.
     """
-    from trainables.config import Settings
+    from trainables.config import SETTING_NAMES
 
-    values = {name: _values(of) for name, of in space.items() if name not in Settings.__dataclass_fields__}
+    values = {name: _values(of) for name, of in space.items() if name not in SETTING_NAMES}
     words = {name: of for name, of in values.items() if any(isinstance(value, str) for value in of)}
     numbers = {name: sorted(of, reverse=True) for name, of in values.items() if name not in words}
     for chosen in itertools.product(*words.values()):

@@ -15,6 +15,8 @@ from tuner.sweep_folder import SweepFile
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
 
+HAVE_OPTIONS = {"batch_size", "max_epochs", "seed", "precision", "recipe"}  # of their own
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -38,10 +40,11 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     """Refuse, without starting Ray, whatever cannot work; ``began``: how a sweep began that goes on."""
     _check_numbers(options)
     store.check_uri(options.tracking_uri)
-    from search_spaces import SPACES
+    from search_spaces import RECIPE_SPACES, SPACES, space_of
     from tuner.scheduler import SCHEDULERS
 
     check_known("architecture", options.architecture, sorted(SPACES))
+    check_known("recipe", options.recipe, RECIPE_SPACES)
     check_known("scheduler", options.scheduler, sorted(SCHEDULERS))
     if not options.corpora or len(set(options.corpora)) < len(options.corpora):
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
@@ -60,7 +63,7 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
     name = options.name or made_name(options)
     folder = folder_of(options.storage, name)
-    space = _space(dict(SPACES[options.architecture]), options.narrow)
+    space = _space(space_of(options.architecture, options.recipe), options.narrow)
     _refuse_values(options)
     found = began.points if began else read_points(options.points, options.architecture, options.tracking_uri)
     points = checked(found, space, options.points)
@@ -93,21 +96,27 @@ def _check_numbers(options: SweepOptions) -> None:
 
 def _refuse_values(options: SweepOptions) -> None:
     """Refuse a value that a hyperparameter was narrowed to and that builds no configuration."""
-    from trainables.config import Settings
+    from trainables.config import RECIPES, SETTING_NAMES
     from trainables.models import MODELS
 
-    settings = set(Settings.__dataclass_fields__)
+    firsts = {key: values[0] for key, values in options.narrow.items() if key in SETTING_NAMES}
     for key, values in options.narrow.items():
         for value in values:
-            (Settings if key in settings else MODELS[options.architecture].config).from_dict({key: value})
+            if key in SETTING_NAMES:
+                RECIPES[options.recipe].with_values({**firsts, key: value})
+            else:
+                MODELS[options.architecture].config.from_dict({key: value})
 
 
 def _space(space: "dict[str, Domain]", narrow: Mapping[str, Sequence[Any]]) -> "dict[str, Domain]":
-    """``space`` with some hyperparameters narrowed to the values given."""
+    """``space`` with some hyperparameters narrowed to the values given; any other of training may be given values."""
     from ray import tune
 
+    from trainables.config import SETTING_NAMES
+
     for key, values in narrow.items():
-        check_known("hyperparameter", key, sorted(space))
+        if key not in SETTING_NAMES - HAVE_OPTIONS:
+            check_known("hyperparameter", key, sorted(space))
         if not values:
             raise Refused(f"hyperparameter {key!r} is narrowed to no value at all; give one or more")
         space[key] = tune.choice(list(values))

@@ -42,7 +42,7 @@ def read_points(source: str, architecture: str, tracking_uri: str) -> list[Point
 def checked(points: Sequence[Point], space: "Mapping[str, Domain]", source: str) -> list[Point]:
     """The points; Refused where one names what the space does not have, or has a value outside of it.
 
-    What a point does not name is left to the search.
+    What a point does not name is left to the search. A whole number may stand for a float.
     """
     from ray.tune.search.sample import Categorical
 
@@ -51,7 +51,7 @@ def checked(points: Sequence[Point], space: "Mapping[str, Domain]", source: str)
             check_known(f"hyperparameter in point {number} of {source}:", key, sorted(space))
             domain = space[key]
             if isinstance(domain, Categorical):
-                fits = any(value == of and isinstance(value, type(of)) for of in domain.categories)
+                fits = any(value == of and _is_of(type(of), value) for of in domain.categories)
             else:
                 number_like = isinstance(value, int | float) and not isinstance(value, bool)
                 fits = number_like and domain.lower <= value <= domain.upper  # type: ignore[attr-defined]
@@ -61,6 +61,11 @@ def checked(points: Sequence[Point], space: "Mapping[str, Domain]", source: str)
                     "it out"
                 )
     return [dict(point) for point in points]
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    """Whether a value is of the kind; a whole number is a float too, true and false are none."""
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _words(domain: "Domain") -> str:

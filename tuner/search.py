@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def search(
         "batch_size": batch,
         "seed": options.seed,
     }
-    settings |= {"scheduler": options.scheduler, "gpus_per_trial": packing.gpus}
+    settings |= {"recipe": options.recipe, "scheduler": options.scheduler, "gpus_per_trial": packing.gpus}
     tracker.start_sweep({**settings, "cpus_per_trial": options.cpus_per_trial, "command": options.command})
     _announce(options, plan, packing, batch, records)
     watcher.tell_past()
@@ -179,9 +179,12 @@ def _run(
     options: SweepOptions, plan: Plan, task: "Task", packing: "Packing", batch: int, watcher: Watcher,
     limits: _Limits,
 ) -> None:  # fmt: skip
-    from trainables.config import Settings, TrainingConfig
+    from trainables.config import RECIPES, TrainingConfig
 
-    settings = Settings(batch_size=batch, max_epochs=options.max_epochs, seed=options.seed, precision=options.precision)
+    settings = replace(
+        RECIPES[options.recipe], batch_size=batch, max_epochs=options.max_epochs, seed=options.seed,
+        precision=options.precision,
+    )  # fmt: skip
     config = TrainingConfig(
         corpora=tuple(sorted(options.corpora)), architecture=options.architecture, hyperparameters={},
         settings=settings, task=options.task,

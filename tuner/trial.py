@@ -76,13 +76,14 @@ class Job:
 
 
 def fill_in(config: "TrainingConfig", chosen: Mapping[str, Any]) -> "TrainingConfig":
-    """``config`` with the values that a search chose: names of training settings go there, the others to the model."""
-    names = {field.name for field in dataclasses.fields(config.settings)}
-    settings = {name: value for name, value in chosen.items() if name in names}
+    """``config`` with the values that a search chose: those of training go to the settings, the others to the model."""
+    from trainables.config import SETTING_NAMES
+
+    settings = {name: value for name, value in chosen.items() if name in SETTING_NAMES}
     return dataclasses.replace(
         config,
-        hyperparameters={name: value for name, value in chosen.items() if name not in names},
-        settings=dataclasses.replace(config.settings, **settings),
+        hyperparameters={name: value for name, value in chosen.items() if name not in SETTING_NAMES},
+        settings=config.settings.with_values(settings),
     )
 
 

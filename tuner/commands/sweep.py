@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import Any
 
-from trainables.config import PRECISIONS
+from trainables.config import PRECISIONS, RECIPE_NAMES
 from tuner.options import SweepOptions, options_of
 
 SUMMARY = "search one architecture's hyperparameters on one or more corpora"
@@ -20,7 +20,9 @@ def choices(text: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def scalar(text: str) -> Any:
-    """A whole number, a number, or the text itself."""
+    """A whole number, a number, true or false, or the text itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
         try:
             return kind(text)
@@ -44,9 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     begins = "required where a sweep begins"
     add("--corpus", nargs="+", dest="corpora", metavar="NAME", help=f"prepared corpora to train on; {begins}")
     add("--architecture", metavar="NAME", help=f"a wrong one lists the names; {begins}")
+    text = "what training begins with and a search may choose of it: the study's, or ours for real music"
+    add("--recipe", choices=RECIPE_NAMES, help=f"{text} (default {of.recipe})")
     add("--trials", type=int, metavar="N", help=f"configurations to try; {begins}, and may be more where it goes on")
     add("--max-epochs", type=int, metavar="N", help=f"per trial (default {of.max_epochs})")
-    add("--batch-size", type=int, metavar="N", help="windows in a batch (default 128 on a GPU, 16 on a CPU)")
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="windows in a batch (default 128 on a GPU, 16 on a CPU; 32 by the recipe mirtune)",
+    )
     text = "none, or asha: from --grace-epochs on, at each doubling, stop the half with the higher validation loss"
     add("--scheduler", metavar="NAME", help=f"{text} (default {of.scheduler})")
     add("--grace-epochs", type=int, metavar="N", help=f"before which asha stops no trial (default {of.grace_epochs})")

@@ -15,10 +15,12 @@ import torch
 from pyarrow import compute
 from torch import Tensor
 
-from data_prep.manifest import MANIFEST, WINDOW_FRAMES, Manifest, window_count
+from data_prep.manifest import CLEAN, MANIFEST, MUSIC, STEMS, WINDOW_FRAMES, Manifest, window_count
 from data_prep.refused import Refused
 from data_prep.shards import Corpus, frames_at, union_moments
 from trainables.metrics import SILENT_FRAMES
+
+MIXED = (STEMS, MUSIC)  # conditions of corpora that are there for training to mix
 
 
 class Spans(NamedTuple):
@@ -92,23 +94,25 @@ class SplitData:
         shard, first = self._shards[self._shard_of[number]], self._first_bytes[number]
         return Frames(*frames_at(shard, first, self.frames[number], self.bands, self.classes))
 
-    def empty(self, windows: int, *, pinned: bool = False) -> tuple[Tensor, Tensor]:
+    def empty(self, windows: int, *, pinned: bool = False, frames: int = WINDOW_FRAMES) -> tuple[Tensor, Tensor]:
         """Room for so many windows: bands (B, T, F) float16 and targets (B, T, K) uint8."""
-        shape = (windows, WINDOW_FRAMES)
+        shape = (windows, frames)
         bands = torch.empty(*shape, self.bands, dtype=torch.float16, pin_memory=pinned)
         return bands, torch.empty(*shape, self.classes, dtype=torch.uint8, pin_memory=pinned)
 
-    def read(self, spans: Spans, into: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def read(
+        self, spans: Spans, into: tuple[Tensor, Tensor] | None = None, frames: int = WINDOW_FRAMES
+    ) -> tuple[Tensor, Tensor]:
         """Bands (B, T, F) float16 and targets (B, T, K) uint8 halves of windows, silence beyond a track's end.
 
-        ``into``: room for at least as many, which is used.
+        ``into``: room for at least as many, which is used. ``frames``: T, where windows of another length are wanted.
         """
         count = len(spans.tracks)
-        room = self.empty(count) if into is None else (into[0][:count], into[1][:count])
+        room = self.empty(count, frames=frames) if into is None else (into[0][:count], into[1][:count])
         bands, targets = (of.numpy() for of in room)
         for place, (number, start) in enumerate(zip(*map(np.ndarray.tolist, spans), strict=True)):
             for held, of in zip((bands[place], targets[place]), self.track(number), strict=True):
-                piece = of[start : start + WINDOW_FRAMES]
+                piece = of[start : start + frames]
                 held[: len(piece)] = piece
                 held[len(piece) :] = 0
         return room
@@ -125,14 +129,20 @@ class SplitData:
 
 
 def check_fit(manifests: Sequence[Manifest], targets: str) -> None:
-    """Refused where a corpus does not hold what a task learns, or cannot be learned from together with the first."""
-    first = manifests[0]
+    """Refused where a corpus does not hold what a task learns, or cannot be learned from together with the others."""
+    first = next((of for of in manifests if of.condition not in MIXED), None)
+    if first is None:
+        named = ", ".join(repr(manifest.corpus) for manifest in manifests)
+        raise Refused(
+            f"{named} {'is' if len(manifests) == 1 else 'are'} there to be mixed in training, and cannot validate it; "
+            "name a corpus as it is recorded or rendered as well, for example groove beside groove_stems"
+        )
     for manifest in manifests:
         if manifest.targets != targets:
             raise Refused(
                 f"corpus {manifest.corpus!r} holds {manifest.targets}, the task learns {targets}; choose another"
             )
-        for what in ("classes", "features", "bands"):
+        for what in ("classes", "features", *(("bands",) if manifest.condition != STEMS else ())):
             if getattr(manifest, what) != getattr(first, what):
                 raise Refused(
                     f"corpora {first.corpus!r} and {manifest.corpus!r} differ in their {what} "
@@ -142,9 +152,15 @@ def check_fit(manifests: Sequence[Manifest], targets: str) -> None:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What training needs of its corpora: windows to learn from and to validate on, and what the manifests know."""
+    """What training needs of its corpora: windows to learn from and to validate on, and what the manifests know.
+
+    ``drums``: all splits to learn from, ``train`` (recordings as they are) and stems. ``music``: what training mixes
+    under them. Mean, deviation: of ``train``.
+    """
 
     train: SplitData
+    drums: tuple[SplitData, ...]
+    music: SplitData | None
     validation: SplitData
     classes: tuple[str, ...]
     bands: int
@@ -166,13 +182,20 @@ class TrainingData:
     def of(cls, opened: Sequence[Corpus], targets: str) -> "TrainingData":
         """What training needs of opened corpora; Refused where they do not fit the task or each other."""
         check_fit([corpus.manifest for corpus in opened], targets)
-        first = opened[0].manifest
-        moments = union_moments(opened, "train")
-        splits = [corpus.manifest.splits["train"] for corpus in opened]
+        plain, stems, music = (
+            [corpus for corpus in opened if corpus.manifest.condition in conditions]
+            for conditions in ((CLEAN,), (STEMS,), (MUSIC,))
+        )
+        first = plain[0].manifest
+        moments = union_moments(plain, "train")
+        splits = [corpus.manifest.splits["train"] for corpus in (*plain, *stems)]
         onsets = np.array([[split.onsets[name] for name in first.classes] for split in splits]).sum(axis=0)
+        train = SplitData(plain, "train")
         return cls(
-            train=SplitData(opened, "train"),
-            validation=SplitData(opened, "validation"),
+            train=train,
+            drums=(train, SplitData(stems, "train")) if stems else (train,),
+            music=SplitData(music, "train") if music else None,
+            validation=SplitData(plain, "validation"),
             classes=first.classes,
             bands=first.bands,
             features=first.features,

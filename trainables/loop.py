@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables import mixing
 from trainables.averaging import Average
 from trainables.checkpoint import Checkpoint
 from trainables.config import Settings, TrainingConfig
@@ -81,7 +82,7 @@ def fit(
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2), device)
     stopwatch = stopwatch or Stopwatch()
-    train_windows = training_windows(data, settings, device, share)
+    train_windows = mixing.training_windows(data, settings, device, share)
     validation_windows = place(data.validation, device, share)
     guards = guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(BATCH_WINDOWS[device.type])
     class_weights = task.class_weights(data.rates) * settings.weight_scale
@@ -123,15 +124,6 @@ def fit(
             yield FitEpoch(training.epoch, told, is_best, rule, snapshot)
         finally:
             snapshot.close()
-
-
-def training_windows(data: TrainingData, settings: Settings, device: torch.device, share: float) -> Windows:
-    """The windows to learn from: as they were prepared, or made anew every epoch where the settings change them."""
-    if settings.augmentation.is_off and settings.level == "as_recorded" and not settings.epoch_windows:
-        return place(data.train, device, share)
-    from trainables import mixing
-
-    return mixing.training_windows(data, settings, device, share)
 
 
 def train_epoch(
@@ -188,8 +180,8 @@ def train(
     task = find_task(config.task)
     where = torch.device(device) if device else best_device()
     torch.manual_seed(config.settings.seed)
-    data = TrainingData.open(config.corpora, shards, task.targets)
     settings = config.settings
+    data = mixing.as_heard(TrainingData.open(config.corpora, shards, task.targets), settings, where)
     network = Network.fitting(data, task, config.architecture, config.hyperparameters, settings.level).to(where)
     stopwatch = Stopwatch(where if profile else None)
     for epoch in fit(network, task, data, settings, share=share, stopwatch=stopwatch, resume=resume):

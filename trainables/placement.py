@@ -50,6 +50,11 @@ class Windows(ABC):
     def _batches(self, spans: Spans, batch_size: int) -> Batches:
         """The windows at these places, so many at a time."""
 
+    def read(self, spans: Spans, frames: int) -> tuple[Tensor, Tensor]:
+        """Windows of ``frames`` each at these places, on the device."""
+        bands, targets = self.split.read(spans, frames=frames)
+        return bands.to(self.device), targets.to(self.device)
+
 
 class MappedWindows(Windows):
     """Read from the mapped shards when they are asked for: a copy of the window and no more."""
@@ -113,12 +118,23 @@ class ResidentWindows(Windows):
                 ]
 
     def _batches(self, spans: Spans, batch_size: int) -> Batches:
-        begins = torch.from_numpy(self._firsts[spans.tracks] + spans.starts).to(self.device)
-        ends = torch.from_numpy(self._ends[spans.tracks]).to(self.device)
+        begins, ends = self._edges(spans)
         for begin, end in zip(begins.split(batch_size), ends.split(batch_size), strict=True):
-            rows = begin.unsqueeze(1) + self._around
-            rows = torch.where(rows < end.unsqueeze(1), rows, self._silence)
-            yield tuple(of.index_select(0, rows.view(-1)).view(*rows.shape, -1) for of in (self._bands, self._targets))
+            yield self._gathered(begin, end, self._around)
+
+    def read(self, spans: Spans, frames: int) -> tuple[Tensor, Tensor]:
+        """Windows of ``frames`` each at these places, gathered on the device."""
+        return self._gathered(*self._edges(spans), torch.arange(frames, device=self.device))
+
+    def _edges(self, spans: Spans) -> tuple[Tensor, Tensor]:
+        begins = torch.from_numpy(self._firsts[spans.tracks] + spans.starts).to(self.device)
+        return begins, torch.from_numpy(self._ends[spans.tracks]).to(self.device)
+
+    def _gathered(self, begins: Tensor, ends: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
+        rows = begins.unsqueeze(1) + around
+        rows = torch.where(rows < ends.unsqueeze(1), rows, self._silence)
+        bands, targets = (of.index_select(0, rows.view(-1)) for of in (self._bands, self._targets))
+        return bands.view(*rows.shape, -1), targets.view(*rows.shape, -1)
 
 
 class StreamedWindows(Windows):

@@ -144,7 +144,7 @@ class StemRendering(Rendering):
         """Bands (T, STEMS * F) float16 of drums that nothing was done to, and targets (T, K)."""
         notes = self._notes()
         drawing, playing = map(int, np.random.SeedSequence(self.seed).generate_state(2))
-        kit = drawn_kit(self.kits, np.random.default_rng(drawing))
+        kit = drawn_kit(self.kits, np.random.default_rng(drawing), COMBINED_SHARE, apart=True)
         seconds = float(notes.times_s[-1]) + TAIL_S
         rendered = render_stems(notes, kit, seed=playing, seconds=seconds)
         bands = [log_spectrogram_of([stem]) for stem in rendered.samples]

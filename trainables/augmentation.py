@@ -1,0 +1,135 @@
+"""Windows mixed anew, in bands: what a studio does to samples, done to magnitudes on whatever device they are on.
+
+A band's magnitude follows a gain exactly and a smooth equaliser nearly; a shift along bands is a shift in pitch, a
+reverberation a running sum of power, two sounds together lie between the root of the summed powers (noise) and the sum
+(tones). So a batch of windows costs a few passes over it, where samples would cost a transform a window.
+
+B batch, T frames, S stems (drum classes), F bands, K classes. Magnitudes are float32 and not below 0.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from data_prep.onsets import NEIGHBOUR, ONSET
+from data_prep.spectrogram import filterbank
+
+EQUALISER_POINTS = 6  # along the bands, with straight lines between them
+TINY = 1e-8
+HOLD_FRAMES = 9  # a compressor looks this far around
+REVERBERATION_DOUBLINGS = 7  # 128 frames
+EFFECTIVE_BINS = 1 / (filterbank() ** 2).sum(axis=1)  # of the transform, behind each band's mean
+BAND_CENTRES = filterbank().argmax(axis=1)
+
+
+class Draws:
+    """Random numbers on one device, from one generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator, self.device = generator, generator.device
+
+    def between(self, low: float, high: float, *shape: int) -> Tensor:
+        """Uniform."""
+        return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
+
+    def normal(self, deviation: float, *shape: int) -> Tensor:
+        """Normal around 0, at most 2.5 deviations away."""
+        drawn = torch.randn(shape, generator=self.generator, device=self.device)
+        return drawn.clamp(-2.5, 2.5) * deviation
+
+    def chance(self, share: float, *shape: int) -> Tensor:
+        """Bool, True with that probability."""
+        return torch.rand(shape, generator=self.generator, device=self.device) < share
+
+
+def amplitude(db: Tensor) -> Tensor:
+    """Decibels as a factor."""
+    return 10 ** (db / 20)
+
+
+def power(magnitudes: Tensor) -> Tensor:
+    """(..., T, F) -> (...): mean power of the sound over frames, up to a constant."""
+    weights = torch.as_tensor(EFFECTIVE_BINS, dtype=magnitudes.dtype, device=magnitudes.device)
+    return (magnitudes.square() @ weights).mean(dim=-1)
+
+
+def equaliser(draws: Draws, most_db: float, *shape: int) -> Tensor:
+    """Gains (..., F) in dB: straight lines between points drawn up to +-``most_db``."""
+    bands = len(BAND_CENTRES)
+    points = draws.between(-most_db, most_db, *shape, EQUALISER_POINTS)
+    flat = points.reshape(-1, 1, EQUALISER_POINTS)
+    lines = functional.interpolate(flat, size=bands, mode="linear", align_corners=True)
+    return lines.reshape(*shape, bands)
+
+
+def pitch_matrix(semitones: Tensor) -> Tensor:
+    """(...) shifts -> (..., F, F): magnitudes (T, F) @ matrix are those of the sound played that much higher."""
+    hz = torch.as_tensor(BAND_CENTRES, dtype=torch.float32, device=semitones.device).log2() * 12
+    wanted = hz - semitones.unsqueeze(-1)  # where the new bands' sound stood
+    above = torch.searchsorted(hz, wanted.contiguous()).clamp(1, len(hz) - 1)
+    low, high = hz[above - 1], hz[above]
+    place = (above - 1 + (wanted - low) / (high - low)).clamp(0, len(hz) - 1)
+    rows = torch.arange(len(hz), device=semitones.device, dtype=torch.float32).unsqueeze(-1)
+    return (1 - (place.unsqueeze(-2) - rows).abs()).clamp(min=0)
+
+
+def stretched(frames: Tensor, positions: Tensor) -> Tensor:
+    """(B, L, ...) frames at fractional positions (B, T) -> (B, T, ...)."""
+    batch, long = frames.shape[:2]
+    below = positions.floor().clamp(0, long - 1).long()
+    rows = torch.arange(batch, device=frames.device).unsqueeze(1) * long
+    flat = frames.flatten(0, 1).flatten(1)
+    low = flat.index_select(0, (rows + below).flatten())
+    high = flat.index_select(0, (rows + (below + 1).clamp(max=long - 1)).flatten())
+    mixed = torch.lerp(low, high, (positions - below).flatten().unsqueeze(1).to(low.dtype))
+    return mixed.view(batch, positions.shape[1], *frames.shape[2:])
+
+
+def stretched_targets(halves: Tensor, starts: Tensor, speeds: Tensor, frames: int) -> Tensor:
+    """(B, L, K) halves of a window that is read from ``starts`` (B,) on at ``speeds`` (B,) -> (B, frames, K)."""
+    window, at, of = (halves == ONSET).nonzero(as_tuple=True)
+    moved = ((at - starts[window]) / speeds[window]).round().long()
+    inside = (moved >= 0) & (moved < frames)
+    marks = halves.new_zeros(halves.shape[0], frames, halves.shape[2])
+    marks[window[inside], moved[inside], of[inside]] = ONSET
+    return with_neighbours(marks)
+
+
+def with_neighbours(marks: Tensor) -> Tensor:
+    """(B, T, K) with ONSET at onsets: NEIGHBOUR in the frames beside them."""
+    beside = torch.zeros_like(marks)
+    beside[:, 1:] = marks[:, :-1]
+    beside[:, :-1] = torch.maximum(beside[:, :-1], marks[:, 1:])
+    return torch.maximum(marks, beside.clamp(max=NEIGHBOUR))
+
+
+def dynamics(magnitudes: Tensor, exponents: Tensor) -> Tensor:
+    """(N, T, F) with the loudness of each moment, relative to the loudest, raised to ``exponents`` (N,).
+
+    Below 1 it is compressed; above 1 what is quiet becomes quieter. Loudness is held for HOLD_FRAMES.
+    """
+    loudness = magnitudes.mean(dim=2)
+    held = functional.max_pool1d(loudness.unsqueeze(1), HOLD_FRAMES, 1, HOLD_FRAMES // 2).squeeze(1)
+    relative = (held + TINY) / (held.amax(dim=1, keepdim=True) + TINY)
+    gains = relative.clamp(min=1e-4) ** (exponents - 1).unsqueeze(1)
+    return magnitudes * gains.unsqueeze(2)
+
+
+def reverberation(powers: Tensor, decays: Tensor) -> Tensor:
+    """(B, T, F) powers -> what is left of all earlier frames, ``decays`` (B, F) of it from frame to frame.
+
+    Scaled so that as much power comes back as was sent.
+    """
+    summed, factor = functional.pad(powers, (0, 0, 1, 0))[:, :-1], decays.unsqueeze(1)
+    for doubling in range(REVERBERATION_DOUBLINGS):
+        step = 1 << doubling
+        later = summed[:, :-step] * factor
+        summed = torch.cat((summed[:, :step], summed[:, step:] + later), dim=1)
+        factor = factor * factor
+    return summed * (1 - decays).unsqueeze(1)
+
+
+def together(magnitudes: Tensor, tonal: Tensor, dim: int) -> Tensor:
+    """Sounds along ``dim`` as one: (1 - tonal) of the root of their summed powers and ``tonal`` of their sum."""
+    noisy = magnitudes.square().sum(dim=dim).sqrt()
+    return noisy + tonal * (magnitudes.sum(dim=dim) - noisy)

@@ -1,0 +1,48 @@
+"""The level at which a network hears a window. B batch, T frames, F bands.
+
+log10(1 + x) depends on level: 12 dB less costs 1 to 5 points of F1 (evidence). Every policy is a function of the
+window alone, so that training, validation and use hear the same.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LN_10 = math.log(10)
+REFERENCE = 3.0  # mean magnitude of a window's sounding frames: of loud, mastered music, and 1 + x is still no mere x
+SOUNDING = 0.01  # of the loudest frame's mean
+QUIETEST = 0.01  # what is below 0.01 of the reference is silence and stays quiet
+
+
+def magnitudes_of(bands: Tensor) -> Tensor:
+    """log10(1 + x) in any float type -> x, float32."""
+    return torch.expm1(bands.float() * LN_10)
+
+
+def bands_of(magnitudes: Tensor) -> Tensor:
+    """x -> log10(1 + x)."""
+    return torch.log1p(magnitudes) / LN_10
+
+
+def levelled(magnitudes: Tensor) -> Tensor:
+    """Magnitudes (B, T, F) times one factor a window, which brings the mean of its sounding frames to REFERENCE."""
+    frames = magnitudes.mean(dim=2)  # (B, T)
+    sounding = frames > SOUNDING * frames.amax(dim=1, keepdim=True)
+    mean = (frames * sounding).sum(dim=1) / sounding.sum(dim=1).clamp(min=1)
+    return magnitudes * (REFERENCE / mean.clamp(min=QUIETEST * REFERENCE))[:, None, None]
+
+
+LEVELS = {"as_recorded": None, "window": levelled}
+
+
+def at_level(bands: Tensor, policy: str, gain_db: float | Tensor = 0.0) -> Tensor:
+    """Bands (B, T, F) as they would be at the policy's level, then ``gain_db`` (a number, or (B,)) louder."""
+    change = LEVELS[policy]
+    if change is None and not torch.is_tensor(gain_db) and gain_db == 0:
+        return bands
+    magnitudes = magnitudes_of(bands)
+    if change is not None:
+        magnitudes = change(magnitudes)
+    gain = 10 ** (torch.as_tensor(gain_db, device=bands.device, dtype=torch.float32) / 20)
+    return bands_of(magnitudes * gain.reshape(-1, 1, 1))

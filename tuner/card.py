@@ -1,7 +1,8 @@
-"""The README.md beside a pulled checkpoint."""
+"""The README.md beside a checkpoint: one that was pulled, and one that is handed on to others."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import printable
@@ -9,6 +10,8 @@ from tuner.telling import in_words
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+    from trainables.checkpoint import Checkpoint
 
 
 def card(version: "ModelVersion", folder: str) -> str:
@@ -54,3 +57,60 @@ def _tests(tags: Mapping[str, str]) -> list[tuple[str, str, float]]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a checkpoint was trained on: a thing's name, what it gave, its licence, and whom to credit."""
+
+    name: str
+    gave: str
+    licence: str
+    credit: str = ""
+
+
+def shared_card(
+    checkpoint: "Checkpoint", scores: Sequence[Mapping[str, Any]], sources: Sequence[Source], *,
+    title: str, made_by: str, limits: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """A model card in Markdown for a checkpoint that is handed on.
+
+    scores: the objects of `mirtune evaluate --json`, in the order to show. made_by: the command that trained it.
+    limits: sentences about what it does badly.
+    """
+    config, classes = checkpoint.config, checkpoint.classes
+    searched = ", ".join(f"{name} {value}" for name, value in config.hyperparameters.items())
+    thresholds = zip(classes, checkpoint.peak_rule.thresholds_of(len(classes)), strict=True)
+    shown = ("corpus", "split", "tracks", "micro F1", "95 %", "macro F1", *classes)
+    used = [(of.name, of.gave, of.licence, of.credit) for of in sources]
+    sections = [
+        f"# {title}",
+        f"A mirtune checkpoint: `{config.architecture}` ({searched}), {checkpoint.parameters:,} parameters, task "
+        f"`{config.task}`, epoch {checkpoint.epoch}, features `{checkpoint.features}`.",
+        "## How good",
+        _table(shown, [_scored(score, classes) for score in scores]),
+        "F1 within 50 ms of the annotation, by class on the right; intervals by bootstrap over performances. "
+        f"Thresholds: {', '.join(f'{name} {threshold:g}' for name, threshold in thresholds)}.",
+        "## Trained on",
+        _table(("source", "what it gave", "licence", "credit"), used),
+        *(("## Limits", "\n".join(f"- {limit}" for limit in limits)) if limits else ()),
+        f"Made by\n\n    {made_by}",
+        "`config.json` says how it was trained; `model.safetensors` holds the weights.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _scored(score: Mapping[str, Any], classes: Sequence[str]) -> tuple[str, ...]:
+    """A row of the table of scores; empty where a class does not occur or there is no interval."""
+    interval = score.get("interval")
+    of_classes = (score["classes"][name] for name in classes)
+    f1s = (f"{of['f1']:.3f}" if of["onsets"] else "" for of in of_classes)
+    sure = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+    means = f"{score['micro_f1']:.3f}", sure, f"{score['macro_f1']:.3f}"
+    return score["corpus"], score["split"], str(score["tracks"]), *means, *f1s
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, each row on its line whatever its texts hold."""
+    lines = [titles, ["---"] * len(titles), *([printable(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

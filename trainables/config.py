@@ -37,11 +37,15 @@ class Config:
         """Build from ``to_dict``'s form; Refused on a key that is unknown, missing or of another type."""
         known = {of.name: of for of in fields(cls)}  # type: ignore[arg-type]
         if strays := sorted(set(content) - set(known)):
-            raise Refused(f"unknown key {strays[0]!r} in a {cls.__name__}; expected {', '.join(known)}: remove it")
+            raise Refused(f"unknown key {strays[0]!r} in {_a(cls)}; expected {', '.join(known)}: remove it")
         missing = [n for n, of in known.items() if n not in content and of.default is of.default_factory is MISSING]
         if missing:
-            raise Refused(f"a {cls.__name__} lacks {missing[0]!r}; expected {', '.join(known)}: add it")
+            raise Refused(f"{_a(cls)} lacks {missing[0]!r}; expected {', '.join(known)}: add it")
         return cls(**{name: _fitted(cls, known[name], value) for name, value in content.items()})
+
+
+def _a(owner: type) -> str:
+    return f"{'an' if owner.__name__[0] in 'AEIOU' else 'a'} {owner.__name__}"
 
 
 def _fitted(owner: type, of: Any, value: Any) -> Any:
@@ -55,7 +59,7 @@ def _fitted(owner: type, of: Any, value: Any) -> Any:
         return tuple(value)
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         shown = getattr(of.type, "__name__", str(of.type))
-        raise Refused(f"{of.name} = {repr(value)[:80]} in a {owner.__name__}; expected {shown}: correct it")
+        raise Refused(f"{of.name} = {repr(value)[:80]} in {_a(owner)}; expected {shown}: correct it")
     return value
 
 

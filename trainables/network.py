@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
+from trainables.level import at_level
 from trainables.models import build_model
 from trainables.tasks import Task
 
@@ -37,12 +38,10 @@ class Network(nn.Module):
             bands=data.bands, classes=len(data.classes), mean=data.mean, deviation=data.deviation, level=level,
         )  # fmt: skip
 
-    def forward(self, bands: Tensor, gain_db: float = 0.0) -> Tensor:
+    def forward(self, bands: Tensor, gain_db: float | Tensor = 0.0) -> Tensor:
         """(B, T, F) float16 or float32 -> (B, T, K); not in training, at the network's level and so much louder."""
         bands = bands.float()
-        if not self.training and (self.level != "as_recorded" or gain_db):
-            from trainables.level import at_level
-
+        if not self.training:
             bands = at_level(bands, self.level, gain_db)
         return self.head(self.model((bands - self.mean) / self.deviation))  # type: ignore[operator]
 

@@ -1,9 +1,7 @@
 """What the second recipe adds to a training: shifts, averages, a cosine, epochs of any length, another stop."""
 
 import math
-import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +13,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data_prep.onsets import ONSET
 from data_prep.refused import Refused
-from trainables import loop
+from trainables import level as levels
+from trainables import loop, mixing
 from trainables.averaging import Average, decay_of
 from trainables.calibration import calibrate
-from trainables.config import Augmentation, Settings, TrainingConfig
+from trainables.config import LEVELS, RECIPES, Augmentation, Settings, TrainingConfig
 from trainables.evaluation import evaluate
-from trainables.loop import fit, train, training_windows
+from trainables.loop import fit, train
 from trainables.peaks import PeakRule
 from trainables.placement import MappedWindows
 from trainables.schedule import cosine_factor
@@ -32,6 +31,7 @@ SETTINGS = Settings(batch_size=4, max_epochs=4, learning_rate=5e-3, precision="f
 SELECTING = replace(
     SETTINGS, stop_on="score", average_decay=0.9, schedule="cosine", shift_frames=1, weight_scale=0.1, calibrate=True
 )
+MIXED = replace(RECIPES["mirtune"], batch_size=4, max_epochs=3, epoch_windows=8, precision="fp32")
 
 
 def config_of(name: str, settings: Settings) -> TrainingConfig:
@@ -164,14 +164,18 @@ def told(epoch) -> tuple:
     return epoch.number, epoch.is_best, epoch.rule, flat
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("crnn", 2), ("vit", 4)])
-def test_a_selecting_training_that_was_cut_goes_on_to_the_last_bit(shards, name, epochs):
-    config = config_of(name, replace(SELECTING, max_epochs=epochs))
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("crnn", replace(SELECTING, max_epochs=2)), ("vit", SELECTING), ("vit", MIXED)],
+    ids=["crnn", "vit", "mixed"],
+)
+def test_a_selecting_training_that_was_cut_goes_on_to_the_last_bit(shards, name, settings):
+    config = config_of(name, settings)
     whole, states = [], []
     for epoch in train(config, shards, device="cpu"):
         whole.append(epoch)
         states.append(epoch.state)
-    for cut in range(1, epochs):
+    for cut in range(1, settings.max_epochs):
         state, _ = TrainingState.from_bytes(states[cut - 1].to_bytes({}))
         torch.manual_seed(99)
         *_, last = rest = list(train(config, shards, device="cpu", resume=state))
@@ -265,19 +269,14 @@ def test_class_weights_are_scaled_down_to_one_at_least(data, monkeypatch):
     torch.testing.assert_close(taken[0] * 0.1, taken[1])
 
 
-def make_windows(monkeypatch, make) -> None:
-    """Let ``make`` make the windows of an epoch."""
-    made = SimpleNamespace(training_windows=make)
-    monkeypatch.setitem(sys.modules, "trainables.mixing", made)
-    monkeypatch.setattr("trainables.mixing", made, raising=False)
+def test_windows_are_as_prepared_unless_the_settings_change_them(data):
+    assert isinstance(mixing.training_windows(data, SETTINGS, CPU), MappedWindows)
+    for change in ({"augmentation": Augmentation(gain_db=3)}, {"level": "window"}, {"epoch_windows": 10}):
+        assert mixing.training_windows(data, replace(SETTINGS, **change), CPU).kind == "mixed"
 
 
-def test_windows_are_as_prepared_unless_the_settings_change_them(data, monkeypatch):
-    make_windows(monkeypatch, lambda *given_: given_)
-    assert isinstance(training_windows(data, SETTINGS, CPU, 1.0), MappedWindows)
-    changes = [{"augmentation": Augmentation(gain_db=3)}, {"level": "window"}, {"epoch_windows": 10}]
-    for settings in (replace(SETTINGS, **change) for change in changes):
-        assert training_windows(data, settings, CPU, 0.5) == (data, settings, CPU, 0.5)
+def test_policies_of_level_have_one_list():
+    assert set(LEVELS) == set(levels.LEVELS)
 
 
 def test_an_epoch_has_as_many_steps_as_its_windows_need(data, monkeypatch):
@@ -289,7 +288,7 @@ def test_an_epoch_has_as_many_steps_as_its_windows_need(data, monkeypatch):
             for size in (4, 4, 2):
                 yield next(super().shuffled(size, generator))
 
-    make_windows(monkeypatch, lambda data, settings, device, share: Few(data.train, device))
+    monkeypatch.setattr(mixing, "training_windows", lambda data, settings, device, share: Few(data.train, device))
     settings = replace(SETTINGS, epoch_windows=10, schedule="cosine", max_epochs=2)
     epochs = list(fit(network_of(data, "vit"), TASK, data, settings))
     assert epochs[-1].metrics["learning_rate"] == pytest.approx(5e-5)

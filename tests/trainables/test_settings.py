@@ -65,7 +65,7 @@ def test_every_number_of_an_augmentation_has_a_range():
         ({"over_music_low_db": 7}, "over_music_low_db = 7 is above over_music_high_db = 6; swap them"),
         ({"over_music_high_db": 100.0}, "over_music_high_db = 100.0; expected -60 to 60"),
         ({"bleed_share": 0.5, "silence_share": 0.5}, "leave nothing to learn from"),
-        ({"music": 1.0}, "unknown key 'music' in a Augmentation"),
+        ({"music": 1.0}, "unknown key 'music' in an Augmentation"),
     ],
 )
 def test_augmentation_refuses_nonsense(content, words):
@@ -88,7 +88,7 @@ def test_augmentation_refuses_nonsense(content, words):
         ({"epoch_windows": -1}, "epoch_windows = -1; expected 0 to"),
         ({"level": "loud"}, "unknown level 'loud'; choose from as_recorded, window"),
         ({"calibrate": 1}, "calibrate = 1 in a Settings; expected bool"),
-        ({"augmentation": {"gain_db": "much"}}, "gain_db = 'much' in a Augmentation; expected float"),
+        ({"augmentation": {"gain_db": "much"}}, "gain_db = 'much' in an Augmentation; expected float"),
         ({"augmentation": 1}, "augmentation = 1 in a Settings; expected Augmentation"),
     ],
 )

@@ -98,7 +98,7 @@ def test_narrowed_values_may_be_of_any_setting(options):
     [
         ({"recipe": "ours"}, "unknown recipe 'ours'; choose from study, mirtune"),
         ({"narrow": {"music_share": (2,)}}, "music_share = 2.0; expected 0 to 1"),
-        ({"narrow": {"music_share": ("much",)}}, "music_share = 'much' in a Augmentation; expected float"),
+        ({"narrow": {"music_share": ("much",)}}, "music_share = 'much' in an Augmentation; expected float"),
         ({"narrow": {"over_music_low_db": (8,)}}, "over_music_low_db = 8 is above over_music_high_db = 6"),
         ({"narrow": {"batch_size": (8,)}}, "unknown hyperparameter 'batch_size'; choose from average_decay"),
         ({"narrow": {"augmentation": (1,)}}, "unknown hyperparameter 'augmentation'"),

@@ -49,11 +49,10 @@ class Heard:
         row = np.maximum(self.begins.searchsorted(at, side="right") - 1, 0)
         return Events(self.first_row + row, of, at - self.begins[row])
 
-    def rows(self, lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Each row's number and its activations (T, K), as many frames as ``lengths`` (R,) says."""
+    def rows(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each row's number and its activations (T, K), with the silence behind it."""
         flat = self.activations.flatten(0, 1).cpu().numpy()
-        for number, begin in enumerate(self.begins.tolist(), self.first_row):
-            yield number, flat[begin : begin + int(lengths[number])]
+        yield from enumerate(np.split(flat, self.begins)[1:], self.first_row)
 
 
 class Rows(NamedTuple):

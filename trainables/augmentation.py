@@ -4,7 +4,7 @@ A band's magnitude follows a gain exactly and a smooth equaliser nearly; a shift
 reverberation a running sum of power, two sounds together lie between the root of the summed powers (noise) and the sum
 (tones). So a batch of windows costs a few passes over it, where samples would cost a transform a window.
 
-B batch, T frames, S stems (drum classes), F bands, K classes. Magnitudes are float32 and not below 0.
+B batch, T frames, S stems (classes), F bands, K classes. Magnitudes are float32 and not below 0.
 """
 
 import torch
@@ -104,15 +104,16 @@ def with_neighbours(marks: Tensor) -> Tensor:
 
 
 def dynamics(magnitudes: Tensor, exponents: Tensor) -> Tensor:
-    """(N, T, F) with the loudness of each moment, relative to the loudest, raised to ``exponents`` (N,).
+    """(..., T, F) with the loudness of each moment, relative to the loudest, raised to ``exponents`` (...).
 
     Below 1 it is compressed; above 1 what is quiet becomes quieter. Loudness is held for HOLD_FRAMES.
     """
-    loudness = magnitudes.mean(dim=2)
-    held = functional.max_pool1d(loudness.unsqueeze(1), HOLD_FRAMES, 1, HOLD_FRAMES // 2).squeeze(1)
-    relative = (held + TINY) / (held.amax(dim=1, keepdim=True) + TINY)
-    gains = relative.clamp(min=1e-4) ** (exponents - 1).unsqueeze(1)
-    return magnitudes * gains.unsqueeze(2)
+    loudness = magnitudes.mean(dim=-1)
+    held = functional.max_pool1d(loudness.flatten(0, -2).unsqueeze(1), HOLD_FRAMES, 1, HOLD_FRAMES // 2)
+    held = held.view_as(loudness)
+    relative = (held + TINY) / (held.amax(dim=-1, keepdim=True) + TINY)
+    gains = relative.clamp(min=1e-4) ** (exponents - 1).unsqueeze(-1)
+    return magnitudes * gains.unsqueeze(-1)
 
 
 def reverberation(powers: Tensor, decays: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def reverberation(powers: Tensor, decays: Tensor) -> Tensor:
     return summed * (1 - decays).unsqueeze(1)
 
 
-def together(magnitudes: Tensor, tonal: Tensor, dim: int) -> Tensor:
-    """Sounds along ``dim`` as one: (1 - tonal) of the root of their summed powers and ``tonal`` of their sum."""
-    noisy = magnitudes.square().sum(dim=dim).sqrt()
-    return noisy + tonal * (magnitudes.sum(dim=dim) - noisy)
+def together(magnitudes: Tensor, tonal: Tensor) -> Tensor:
+    """Sounds (B, S, T, F) as one, (B, T, F): ``tonal`` (B,) of their sum, the rest the root of their summed powers."""
+    noisy = magnitudes.square().sum(dim=1).sqrt_()
+    return torch.lerp(noisy, magnitudes.sum(dim=1), tonal[:, None, None])

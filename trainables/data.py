@@ -154,12 +154,12 @@ def check_fit(manifests: Sequence[Manifest], targets: str) -> None:
 class TrainingData:
     """What training needs of its corpora: windows to learn from and to validate on, and what the manifests know.
 
-    ``drums``: all splits to learn from, ``train`` (recordings as they are) and stems. ``music``: what training mixes
+    ``sources``: all splits to learn from, ``train`` (recordings as they are) and stems. ``music``: what training mixes
     under them. Mean, deviation: of ``train``.
     """
 
     train: SplitData
-    drums: tuple[SplitData, ...]
+    sources: tuple[SplitData, ...]
     music: SplitData | None
     validation: SplitData
     classes: tuple[str, ...]
@@ -193,7 +193,7 @@ class TrainingData:
         train = SplitData(plain, "train")
         return cls(
             train=train,
-            drums=(train, SplitData(stems, "train")) if stems else (train,),
+            sources=(train, SplitData(stems, "train")) if stems else (train,),
             music=SplitData(music, "train") if music else None,
             validation=SplitData(plain, "validation"),
             classes=first.classes,

@@ -17,7 +17,7 @@ QUIETEST = 0.01  # what is below 0.01 of the reference is silence and stays quie
 
 def magnitudes_of(bands: Tensor) -> Tensor:
     """log10(1 + x) in any float type -> x, float32."""
-    return torch.expm1(bands.float() * LN_10)
+    return (bands.float() * LN_10).expm1_()
 
 
 def bands_of(magnitudes: Tensor) -> Tensor:

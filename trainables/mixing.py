@@ -1,6 +1,6 @@
-"""Training windows that never come twice: drum classes, music and room mixed anew on the device of the training.
+"""Training windows that never come twice: classes, music and room mixed anew on the device of the training.
 
-B batch, T frames, L frames read for them, S stems (drum classes), F bands, K classes.
+B batch, T frames, L frames read for them, S stems (classes), F bands, K classes.
 """
 
 import math
@@ -44,19 +44,19 @@ MOMENTS_WINDOWS = 256  # that mean and deviation are taken from
 class MixedWindows(Windows):
     """Windows of all corpora that are to be learned from, each changed and mixed with others by chance.
 
-    ``drums`` are stems, or recordings as they are (which count as one stem); ``music`` goes under them. An epoch has
+    The sources are stems, or recordings as they are (which count as one stem); music goes under them. An epoch has
     ``settings.epoch_windows`` windows, or as many as there are. Everything is drawn from the generator that is given.
     """
 
     kind = "mixed"
 
     def __init__(self, data: TrainingData, settings: Settings, device: torch.device, share: float = 1.0) -> None:
-        super().__init__(data.drums[0], device)
+        super().__init__(data.sources[0], device)
         self.augmentation, self.change = settings.augmentation, LEVELS[settings.level]
-        self._drums = [place(split, device, share) for split in data.drums]
+        self._sources = [place(split, device, share) for split in data.sources]
         self._music = place(data.music, device, share) if data.music is not None else None
-        self._stems = max(split.bands for split in data.drums) // BANDS
-        self._sizes = np.array([len(split) for split in data.drums])
+        self._stems = max(split.bands for split in data.sources) // BANDS
+        self._sizes = np.array([len(split) for split in data.sources])
         self._windows = settings.epoch_windows or int(self._sizes.sum())
         self._long = WINDOW_FRAMES
         if settings.augmentation.stretch:
@@ -92,7 +92,7 @@ class MixedWindows(Windows):
         halves = torch.zeros(len(places), self._long, self.split.classes, dtype=torch.uint8, device=self.device)
         firsts = self._sizes.cumsum() - self._sizes
         of = np.searchsorted(firsts, places, side="right") - 1
-        for number, windows in enumerate(self._drums):
+        for number, windows in enumerate(self._sources):
             rows = np.flatnonzero(of == number)
             if len(rows):
                 spans = spans_near(windows.split, places[rows] - firsts[number], self._long, generator)
@@ -110,12 +110,12 @@ class MixedWindows(Windows):
             speeds = 1 + draws.between(-wanted.stretch, wanted.stretch, count)
             halves = stretched_targets(halves, torch.zeros_like(speeds), speeds, WINDOW_FRAMES)
             stems = stretched(stems, speeds.unsqueeze(1) * torch.arange(WINDOW_FRAMES, device=self.device))
-        drums = self._drums_of(magnitudes_of(stems).transpose(1, 2), draws)
+        recording = self._recording_of(magnitudes_of(stems).transpose(1, 2), draws)
         empty = draws.chance(wanted.bleed_share + wanted.silence_share, count)
         silent = empty & draws.chance(
             wanted.silence_share / max(wanted.bleed_share + wanted.silence_share, 1e-9), count
         )
-        mix = self._with_music(drums, empty, draws, generator)
+        mix = self._with_music(recording, empty, draws, generator)
         if wanted.noise_share:
             mix = with_noise(mix, wanted.noise_share, draws)
         if wanted.compression_share:
@@ -130,25 +130,23 @@ class MixedWindows(Windows):
         mix = torch.where(silent[:, None, None], SILENCE_LEVEL * torch.rand_like(mix), mix)
         return bands_of(mix), halves * ~empty[:, None, None]
 
-    def _drums_of(self, stems: Tensor, draws: Draws) -> Tensor:
-        """(B, S, T, F) magnitudes of the stems -> (B, T, F) of the drums in their room."""
+    def _recording_of(self, stems: Tensor, draws: Draws) -> Tensor:
+        """(B, S, T, F) magnitudes of the stems -> (B, T, F) of the recording in its room."""
         wanted, (count, classes) = self.augmentation, stems.shape[:2]
         if wanted.class_gain_db or wanted.class_equaliser_db or wanted.class_pitch_semitones or wanted.pitch_semitones:
             stems = stems @ self._shaping(count, classes, draws)
         if wanted.compression_share:
             changed = draws.chance(wanted.compression_share, count, classes)
-            exponents = 1 - changed * (1 - draws.between(*EXPONENTS, count, classes))
-            stems = dynamics(stems.flatten(0, 1), exponents.flatten()).view_as(stems)
-        drums = together(stems, draws.between(0, MOST_TONAL, count, 1, 1), dim=1)
+            stems = dynamics(stems, 1 - changed * (1 - draws.between(*EXPONENTS, count, classes)))
+        recording = together(stems, draws.between(0, MOST_TONAL, count))
         if not wanted.room_share:
-            return drums
+            return recording
         seconds = draws.between(*ROOM_S, count, 1)
         shorter = torch.linspace(1, ROOM_DARKENING, BANDS, device=self.device)
         decays = 10 ** (-6 / (seconds * shorter * FRAMES_PER_S))  # of power: 60 dB in ``seconds``
-        sends = amplitude(draws.normal(4.0, count, classes, 1, 1))
         wet = amplitude(draws.between(*ROOM_WET_DB, count)) * draws.chance(wanted.room_share, count)
-        echo = reverberation((stems * sends).square().sum(dim=1), decays)
-        return (drums.square() + echo * wet[:, None, None].square()).sqrt()
+        echo = reverberation(recording.square(), decays)
+        return (recording.square() + echo * wet[:, None, None].square()).sqrt_()
 
     def _shaping(self, count: int, classes: int, draws: Draws) -> Tensor:
         """(B, S, F, F): each class's gain, equaliser and pitch, and the pitch of all, as one matrix."""
@@ -159,12 +157,12 @@ class MixedWindows(Windows):
         gains_db = gains_db + equaliser(draws, wanted.class_equaliser_db, count, classes)
         return pitch_matrix(semitones + own) * amplitude(gains_db).unsqueeze(-2)
 
-    def _with_music(self, drums: Tensor, empty: Tensor, draws: Draws, generator: np.random.Generator) -> Tensor:
-        """(B, T, F) with music under some, and in the place of the drums where the window is ``empty`` (B,)."""
-        wanted, count = self.augmentation, len(drums)
-        drums = drums * ~empty[:, None, None]
+    def _with_music(self, recording: Tensor, empty: Tensor, draws: Draws, generator: np.random.Generator) -> Tensor:
+        """(B, T, F) with music under some, and in the place of the recording where the window is ``empty`` (B,)."""
+        wanted, count = self.augmentation, len(recording)
+        recording = recording * ~empty[:, None, None]
         if self._music is None or not (wanted.music_share or wanted.bleed_share):
-            return drums
+            return recording
         spans = spans_near(self._music.split, generator.integers(len(self._music), size=count), self._long, generator)
         music = magnitudes_of(self._music.read(spans, WINDOW_FRAMES)[0])
         if wanted.pitch_semitones or wanted.equaliser_db:
@@ -172,11 +170,11 @@ class MixedWindows(Windows):
             gains = amplitude(equaliser(draws, wanted.equaliser_db, count)).unsqueeze(1)
             music = music @ (pitch_matrix(semitones) * gains)
         ratio_db = draws.between(wanted.over_music_low_db, wanted.over_music_high_db, count)
-        factor = (power(drums) / power(music).clamp(min=LEAST_POWER)).sqrt() / amplitude(ratio_db)
-        factor = torch.where(empty | (power(drums) < LEAST_POWER), 1.0, factor)
+        factor = (power(recording) / power(music).clamp(min=LEAST_POWER)).sqrt() / amplitude(ratio_db)
+        factor = torch.where(empty | (power(recording) < LEAST_POWER), 1.0, factor)
         factor = factor * (empty | draws.chance(wanted.music_share, count))
-        both = torch.stack((drums, music * factor[:, None, None]))
-        return together(both, draws.between(0, MOST_TONAL, count, 1, 1), dim=0)
+        both = torch.stack((recording, music * factor[:, None, None]), dim=1)
+        return together(both, draws.between(0, MOST_TONAL, count))
 
 
 def with_noise(mix: Tensor, share: float, draws: Draws) -> Tensor:
@@ -198,8 +196,8 @@ def spans_near(split: SplitData, numbers: np.ndarray, frames: int, generator: np
 def training_windows(data: TrainingData, settings: Settings, device: torch.device, share: float = 1.0) -> Windows:
     """The windows a network learns from: as they lie in the shards, or mixed anew where the settings ask for it."""
     asked: Augmentation = settings.augmentation
-    if asked.is_off and settings.level == "as_recorded" and not settings.epoch_windows and len(data.drums) == 1:
-        return place(data.drums[0], device, share)
+    if asked.is_off and settings.level == "as_recorded" and not settings.epoch_windows and len(data.sources) == 1:
+        return place(data.sources[0], device, share)
     return MixedWindows(data, settings, device, share)
 
 

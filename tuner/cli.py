@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from data_prep.refused import Refused, printable
 from data_prep.versions import version_of
-from tuner.commands import calibrate, demo, evaluate, leaderboard, prep, pull, show, sweep, transcribe
+from tuner.commands import calibrate, demo, errors, evaluate, leaderboard, prep, pull, show, sweep, transcribe
 
-COMMANDS = (demo, prep, show, sweep, leaderboard, pull, evaluate, calibrate, transcribe)
+COMMANDS = (demo, prep, show, sweep, leaderboard, pull, evaluate, errors, calibrate, transcribe)
 DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
 def table(score: Mapping[str, Any]) -> "Table":
     """One corpus's score for people: a row a class and the two means; F1 within narrower tolerances at the right."""
     within = score["tolerance_ms"]
-    shown = _table(f"{score['corpus']}, split {score['split']}, protocol {score['protocol']}, within {within} ms")
+    shown = plain_table(f"{score['corpus']}, split {score['split']}, protocol {score['protocol']}, within {within} ms")
     shown.caption = remark(score)
     others = [of for of in score["tolerances"] if of["tolerance_ms"] != within]
     narrower = [f"{of['tolerance_ms']} ms" for of in others]
@@ -113,7 +113,7 @@ def by_track(score: Mapping[str, Any]) -> "Table":
 
     from data_prep.refused import printable
 
-    shown = _table(f"{score['corpus']}, track by track, F1 within {score['tolerance_ms']} ms", "track")
+    shown = plain_table(f"{score['corpus']}, track by track, F1 within {score['tolerance_ms']} ms", "track")
     for column in ("onsets", "micro", *score["classes"]):
         shown.add_column(column, justify="right", no_wrap=True)
     for of in score["by_track"]:
@@ -122,7 +122,8 @@ def by_track(score: Mapping[str, Any]) -> "Table":
     return shown
 
 
-def _table(title: str, first: str = "class") -> "Table":
+def plain_table(title: str, first: str = "class") -> "Table":
+    """A table of numbers with a title, narrow enough for most terminals."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table

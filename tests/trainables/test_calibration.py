@@ -53,7 +53,7 @@ def test_counts_are_those_of_the_rule(seed, levels, around_frames, apart_frames,
     activations = torch.from_numpy(generator.integers(0, levels, shape).astype(np.float32) / (levels - 1))
     marks = torch.from_numpy(generator.random(shape) < generator.choice([0.02, 0.2, 0.9]))
     rule = PeakRule(around_frames=around_frames, apart_frames=apart_frames, delta=delta)
-    thresholds = (0.051, 0.32, 0.7)
+    thresholds = (0.201, 0.32, 0.7)
     f1s, counts = _Line(activations, marks).f1s(rule, thresholds)
     for number, threshold in enumerate(thresholds):
         of_rule = replace(rule, threshold=threshold)
@@ -91,8 +91,15 @@ def test_thresholds_are_nearly_the_best_there_are():
 def test_a_threshold_is_the_middle_of_what_is_as_good():
     activations, marks = torch.full((40_000, 1), 0.01), torch.zeros(40_000, 1, dtype=torch.bool)
     activations[50:-50:100], marks[50:-50:100] = 0.85, True
-    activations[100:-50:100] = 0.25  # anything from 0.26 to 0.85 is as good
-    assert calibrate(activations, marks).thresholds == (pytest.approx(0.555),)
+    activations[100:-50:100] = 0.25  # anything from 0.26 to 0.8, the highest, is as good
+    assert calibrate(activations, marks).thresholds == (pytest.approx(0.53),)
+
+
+def test_a_class_that_is_hardly_heard_asks_for_no_less_than_others():
+    activations, marks = torch.zeros(40_000, 2), torch.zeros(40_000, 2, dtype=torch.bool)
+    activations[50:-50:100, 0], activations[50:-50:100, 1], marks[50:-50:100] = 0.85, 0.06, True
+    activations[50:2000:100, 1] = 0.3
+    assert calibrate(activations, marks).thresholds[1] >= min(FINE) == 0.2
 
 
 def test_few_onsets_say_nothing():

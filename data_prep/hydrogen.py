@@ -12,8 +12,6 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import soundfile
-from scipy.signal import resample_poly
 
 from data_prep.annotations.xml import parse_xml
 from data_prep.bounded import read_bounded
@@ -160,6 +158,9 @@ def read_drumkit(folder: Path, notes: dict[int, str]) -> Drumkit:
 
 
 def _read_hit(recording: Recording) -> np.ndarray | None:
+    import soundfile  # here, as stems are rendered on machines that lack it
+    from scipy.signal import resample_poly
+
     try:
         with soundfile.SoundFile(recording.file) as file:
             rate_hz = file.samplerate

@@ -11,12 +11,12 @@ from pathlib import Path
 from data_prep import default_kits as tim
 from data_prep.hydrogen import load_voices, read_drumkit
 from data_prep.loose_samples import collection_of, load_loose, piece_files
+from data_prep.packed_kits import packed_kits
 from data_prep.pieces import AVL_KEYS, HATS, PIECES, SOUND_FONT_KEYS, TABLE
 from data_prep.refused import Refused
 from data_prep.samples import Kit, Voice, normalised
 from data_prep.sound_font_notes import drum_voice
 from data_prep.sound_fonts import open_sound_font
-from data_prep.synthetic_kits import NAMES, load_synthetic_kit
 
 __all__ = ["PIECES", "Kit", "KitRef", "default_kits", "find_kits", "load_kit"]
 
@@ -31,8 +31,9 @@ class KitRef:
     """Where a kit is, without its sound; travels between processes.
 
     kind: "hydrogen" or "samples" (path is the kit's folder), "sound font" (path and (bank, number) of the preset),
-    "default" (one of default_kits.RECIPES) or "synthetic" (drawn from its name; it has no path). family: kits of one
-    family share recordings. split: where it must go, or None where that is free.
+    "default" (one of default_kits.RECIPES), "synthetic" (drawn from its name; it has no path) or "packed" (path is the
+    folder of packed_kits). family: kits of one family share recordings. split: where it must go, or None where that is
+    free.
     """
 
     name: str
@@ -116,6 +117,8 @@ def default_kits() -> tuple[KitRef, ...]:
     """The kits of every installation: in all three splits those from the sound font in the wheel of pretty_midi, and
     synthesised ones for training and validation, a family in each.
     """
+    from data_prep.synthetic_kits import NAMES  # here, as stems are rendered on machines that lack what it needs
+
     drawn = (
         KitRef(name, f"Synthetic {split}", Path(), "synthetic", split=split)
         for split, names in NAMES.items()
@@ -173,7 +176,11 @@ def load_kit(ref: KitRef) -> Kit:
     """A kit's recordings: mono float32 at 44.1 kHz, trimmed to their attack, levelled; the last 32 stay in memory
     (at most 70 MB each among the kits known). Raises Refused where the kit cannot be read.
     """
+    if ref.kind == "packed":
+        return packed_kits(ref.path)[ref.name].kit
     if ref.kind == "synthetic":
+        from data_prep.synthetic_kits import load_synthetic_kit
+
         return load_synthetic_kit(ref.name)
     if ref.kind == "default":
         return tim.load_default_kit(ref.path, ref.name)

@@ -11,9 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
 
-from data_prep.audio import read_audio
 from data_prep.gus_patches import read_patch
 from data_prep.pieces import PIECE_CLASS, TABLE
 from data_prep.rates import SAMPLE_RATE_HZ
@@ -88,6 +86,10 @@ def _voices(files: Iterable[Path], piece: str) -> tuple[Voice, ...]:
 
 
 def _read(file: Path) -> np.ndarray:
+    from scipy.signal import resample_poly  # both here, as stems are rendered on machines that lack what they need
+
+    from data_prep.audio import read_audio
+
     if file.suffix != PATCH_SUFFIX:
         return read_audio(file)
     patch = read_patch(file)

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-from scipy.signal import butter, lfilter
 
 from data_prep.samples import LONGEST_HIT_S, SAMPLE_RATE_HZ, Layer, Voice, trim_hit
 from data_prep.sound_font_zones import (
@@ -69,6 +68,8 @@ def tone(font: SoundFont, zone: Zone, key: int, seconds: float) -> np.ndarray:
     low = samples[below]
     sound = low + fraction * (samples[np.minimum(below + 1, len(samples) - 1)] - low)
     if zone.cutoff_hz < 12_000:
+        from scipy.signal import butter, lfilter  # here, as stems are rendered on machines that lack it
+
         sound = lfilter(*butter(2, zone.cutoff_hz, fs=SAMPLE_RATE_HZ), sound).astype(np.float32)
     return sound
 

@@ -13,7 +13,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from data_prep.refused import Refused
 from data_prep.sound_font_zones import (
@@ -186,6 +185,8 @@ class SoundFont:
             return self._kept[index]
         content = self.recording_bytes(index)
         if self.recordings[index]["type"] & VORBIS:
+            import soundfile  # here, as stems are rendered on machines that lack it
+
             try:
                 samples = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)[0].mean(axis=1)
             except Exception as error:

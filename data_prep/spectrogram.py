@@ -106,20 +106,28 @@ def _band_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 @cache
 def _opencv() -> Any:
-    """OpenCV, imported where a spectrogram is made: models are trained on machines that have none."""
-    import cv2
-
+    """OpenCV, imported where a spectrogram is made; None on machines without it, where models are trained."""
+    try:
+        import cv2
+    except ImportError:
+        return None
     cv2.setNumThreads(1)  # a preparation has a worker a core already
     return cv2
 
 
+def _spectra(windows: np.ndarray) -> np.ndarray:
+    """(T, FFT_SAMPLES) float32 -> (T, bins) complex64: bin 1 and those after it as far as a filter reaches."""
+    last = _filter_groups()[-1][0].stop
+    # OpenCV's wheels bring Intel's FFT, which takes a third of the time of scipy's and half of numpy's. A row is bin 0,
+    # real and imaginary parts of bins 1 to 1023, bin 1024; no filter reaches the first or the last.
+    if opencv := _opencv():
+        return opencv.dft(windows, flags=opencv.DFT_ROWS)[:, 1 : 2 * last + 1].view(np.complex64)
+    return np.fft.rfft(windows)[:, 1 : last + 1]
+
+
 def _bands(windows: np.ndarray) -> np.ndarray:
     """(T, FFT_SAMPLES) float32 samples around each frame -> (T, F) float32."""
-    # OpenCV's wheels bring Intel's FFT, which takes a third of the time of scipy's. A row is bin 0, real and imaginary
-    # parts of bins 1 to 1023, bin 1024; no filter reaches the first or the last.
-    opencv = _opencv()
-    packed = opencv.dft(windows * _window(), flags=opencv.DFT_ROWS)
-    magnitude = np.abs(packed[:, 1 : 2 * _filter_groups()[-1][0].stop + 1].view(np.complex64))
+    magnitude = np.abs(_spectra(windows * _window()))
     bands = np.empty((len(windows), BANDS), np.float32)
     for bins, group, weights in _filter_groups():
         np.matmul(magnitude[:, bins], weights, out=bands[:, group])

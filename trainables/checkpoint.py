@@ -56,14 +56,9 @@ class Checkpoint:
         with torch.device("meta"):
             return self._empty().parameter_count
 
-    def save(self, folder: Path, *, half: bool = False) -> None:
-        """Write ``folder`` whole or not at all; an older checkpoint there is replaced.
-
-        ``half``: matrices as float16, half as large a file; Refused where a weight is too large for it.
-        """
-        from safetensors.torch import save  # here, as models are trained on machines that lack it
-
-        content = {
+    def facts(self) -> dict[str, Any]:
+        """All but the weights, as JSON: the content of config.json."""
+        return {
             "format": FORMAT,
             "config": self.config.to_dict(),
             "classes": list(self.classes),
@@ -73,12 +68,20 @@ class Checkpoint:
             "metrics": self.metrics,
             "peak_rule": asdict(self.peak_rule),
         }
+
+    def save(self, folder: Path, *, half: bool = False) -> None:
+        """Write ``folder`` whole or not at all; an older checkpoint there is replaced.
+
+        ``half``: matrices as float16, half as large a file; Refused where a weight is too large for it.
+        """
+        from safetensors.torch import save  # here, as models are trained on machines that lack it
+
         weights = {name: (_halved(name, of) if half else of).contiguous() for name, of in self.weights.items()}
         with write_atomically(folder) as temporary:
             temporary.mkdir()
             # Not save_file, whose error where the disk is full is no OSError.
             (temporary / WEIGHTS).write_bytes(save(weights))
-            (temporary / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            (temporary / CONFIG).write_text(json.dumps(self.facts(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":

@@ -9,23 +9,20 @@ from typing import Protocol
 import numpy as np
 
 from data_prep.accompaniment import load_accompaniments
-from data_prep.augment import augment
+from data_prep.audible import heard_notes
+from data_prep.augment import augment_apart
 from data_prep.classes import class_map, to_classes
 from data_prep.corpora.track import Annotated, Framed, Heard
 from data_prep.kit_splits import drawn_kit
 from data_prep.kits import KitRef
 from data_prep.midi import Notes, read_drum_notes
-from data_prep.onsets import Onsets, target_grid
+from data_prep.onsets import Onsets
 from data_prep.refused import Refused
-from data_prep.render import render_drums, render_stems
-from data_prep.spectrogram import log_spectrogram_of
+from data_prep.render import render_stems
+from data_prep.stems import TAIL_S, framed_stems
 
 MIXED_SHARE = 0.7  # of the tracks have accompaniment under their drums
-TAIL_S = 1.0  # the last hits ring on
 LONGEST_S = 1800.0  # rendered whole, in half a gigabyte or a few; Groove's longest performance lasts 23 minutes
-
-
-COMBINED_SHARE = 0.7  # of stems are of kits whose classes come from several
 
 
 def seed_of(*words: object) -> int:
@@ -103,18 +100,21 @@ class Rendering:
         return self._annotated(self._notes())
 
     def read(self) -> Heard | Framed:
-        """The rendered samples and the onsets that sound; notes that the kit has no piece for are left out."""
+        """The rendered samples and the onsets that can be heard in them.
+
+        Left out are notes that the kit has no piece for, and hits that are lost under the others and the music.
+        """
         notes = self._notes()
         # one stream a stage: with a shared one a kit would always come with the same room, level and equalisation
         drawing, playing, accompanying, mixing = map(int, np.random.SeedSequence(self.seed).generate_state(4))
         rng = np.random.default_rng(drawing)
         seconds = float(notes.times_s[-1]) + TAIL_S
-        rendered = render_drums(notes, drawn_kit(self.kits, rng), seed=playing, seconds=seconds)
+        rendered = render_stems(notes, drawn_kit(self.kits, rng), seed=playing, seconds=seconds)
         accompaniment = None
         if rng.random() < MIXED_SHARE:
             accompaniment = load_accompaniments(self.accompaniment).excerpt(self.split, seconds, accompanying)
-        samples = augment(rendered.samples, accompaniment, seed=mixing)
-        return Heard([samples], self._annotated(notes, rendered.sounded))
+        samples, alone = augment_apart(rendered.samples.sum(axis=0), accompaniment, seed=mixing)
+        return Heard([samples], self._annotated(notes, rendered.sounded, heard_notes(notes, rendered, alone, samples)))
 
     def _notes(self) -> Notes:
         notes = self.performance.notes()
@@ -127,12 +127,14 @@ class Rendering:
             )
         return notes
 
-    def _annotated(self, notes: Notes, sounded: np.ndarray | None = None) -> Annotated:
+    def _annotated(self, notes: Notes, sounded: np.ndarray | None = None, heard: np.ndarray | None = None) -> Annotated:
         classes, unknown = to_classes(notes.pitches.tolist(), class_map(self.vocabulary, self.classes))
         known = classes >= 0
-        kept = known if sounded is None else known & sounded
+        there = known if sounded is None else known & sounded
+        kept = there if heard is None else there & heard
         onsets = Onsets.of(notes.times_s[kept], classes[kept], notes.velocities[kept] / 127)
-        left_out = Counter({"notes that the kit has no piece for": int((known & ~kept).sum())})
+        left_out = Counter({"notes that the kit has no piece for": int((known & ~there).sum())})
+        left_out["hits that are lost in the mix"] = int((there & ~kept).sum())
         return Annotated(onsets, len(notes), unknown, left_out)
 
 
@@ -142,11 +144,5 @@ class StemRendering(Rendering):
 
     def read(self) -> Framed:
         """Bands (T, STEMS * F) float16 of drums that nothing was done to, and targets (T, K)."""
-        notes = self._notes()
-        drawing, playing = map(int, np.random.SeedSequence(self.seed).generate_state(2))
-        kit = drawn_kit(self.kits, np.random.default_rng(drawing), COMBINED_SHARE, apart=True)
-        seconds = float(notes.times_s[-1]) + TAIL_S
-        rendered = render_stems(notes, kit, seed=playing, seconds=seconds)
-        bands = [log_spectrogram_of([stem]) for stem in rendered.samples]
-        onsets = self._annotated(notes, rendered.sounded).onsets.merged()
-        return Framed(np.concatenate(bands, axis=1), target_grid(onsets, len(bands[0]), self.classes))
+        stems = framed_stems(self._notes(), self.kits, seed=self.seed, vocabulary=self.vocabulary, classes=self.classes)
+        return Framed(*stems)

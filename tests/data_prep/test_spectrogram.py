@@ -97,3 +97,12 @@ def test_memory_holds_the_result_and_one_block():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < bands.nbytes * 1.3 + (4 << 20)
+
+
+def test_without_opencv_the_numbers_are_the_same(monkeypatch):
+    samples = np.random.default_rng(0).uniform(-1, 1, 3 * SAMPLE_RATE_HZ).astype(np.float32)
+    wanted = log_spectrogram(samples)
+    monkeypatch.setattr("data_prep.spectrogram._opencv", lambda: None)
+    found = log_spectrogram(samples)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

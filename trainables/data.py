@@ -155,7 +155,7 @@ class TrainingData:
     """What training needs of its corpora: windows to learn from and to validate on, and what the manifests know.
 
     ``sources``: all splits to learn from, ``train`` (recordings as they are) and stems. ``music``: what training mixes
-    under them. Mean, deviation: of ``train``.
+    under them. ``mixed``: names of the corpora of stems and music. Mean, deviation: of ``train``.
     """
 
     train: SplitData
@@ -168,6 +168,7 @@ class TrainingData:
     mean: float
     deviation: float
     rates: np.ndarray  # (K,) onsets of each class a training frame
+    mixed: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, corpora: Sequence[str], shards: Path, targets: str) -> "TrainingData":
@@ -202,6 +203,7 @@ class TrainingData:
             mean=moments.mean,
             deviation=moments.deviation,
             rates=onsets / sum(split.frames for split in splits),
+            mixed=tuple(corpus.manifest.corpus for corpus in (*stems, *music)),
         )
 
 

@@ -181,7 +181,7 @@ def train(
     where = torch.device(device) if device else best_device()
     torch.manual_seed(config.settings.seed)
     settings = config.settings
-    data = mixing.as_heard(TrainingData.open(config.corpora, shards, task.targets), settings, where)
+    data = mixing.as_heard(TrainingData.open(config.corpora, shards, task.targets), settings, where, share)
     network = Network.fitting(data, task, config.architecture, config.hyperparameters, settings.level).to(where)
     stopwatch = Stopwatch(where if profile else None)
     for epoch in fit(network, task, data, settings, share=share, stopwatch=stopwatch, resume=resume):

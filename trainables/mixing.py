@@ -4,6 +4,7 @@ B batch, T frames, L frames read for them, S stems (classes), F bands, K classes
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from data_prep.manifest import WINDOW_FRAMES
 from data_prep.rates import FRAMES_PER_S
+from data_prep.refused import Refused
 from data_prep.spectrogram import BANDS
 from trainables.augmentation import (
     Draws,
@@ -127,7 +129,8 @@ class MixedWindows(Windows):
             mix = self.change(mix)
         gains = draws.between(-wanted.gain_db, wanted.gain_db, count)
         mix = mix * amplitude(gains)[:, None, None]
-        mix = torch.where(silent[:, None, None], SILENCE_LEVEL * torch.rand_like(mix), mix)
+        if wanted.silence_share:
+            mix = torch.where(silent[:, None, None], draws.between(0, SILENCE_LEVEL, *mix.shape), mix)
         return bands_of(mix), halves * ~empty[:, None, None]
 
     def _recording_of(self, stems: Tensor, draws: Draws) -> Tensor:
@@ -193,17 +196,30 @@ def spans_near(split: SplitData, numbers: np.ndarray, frames: int, generator: np
     return Spans(tracks, np.clip(starts + shifts, 0, np.maximum(split.frames[tracks] - frames, 0)))
 
 
+def check_recipe(mixed: Sequence[str], settings: Settings) -> None:
+    """Refused where corpora that are there to be mixed, by their names, stand beside settings that mix nothing."""
+    if mixed and settings.recipe == "study" and settings.augmentation.is_off:
+        raise Refused(
+            f"{', '.join(map(repr, mixed))} {'is' if len(mixed) == 1 else 'are'} there to be mixed in training, which "
+            "the recipe study does not do; train by the recipe mirtune, or name other corpora alone"
+        )
+
+
 def training_windows(data: TrainingData, settings: Settings, device: torch.device, share: float = 1.0) -> Windows:
-    """The windows a network learns from: as they lie in the shards, or mixed anew where the settings ask for it."""
+    """The windows a network learns from: as they lie in the shards, or mixed anew where the settings ask for it.
+
+    Raises Refused where ``check_recipe`` does.
+    """
+    check_recipe(data.mixed, settings)
     asked: Augmentation = settings.augmentation
     if asked.is_off and settings.level == "as_recorded" and not settings.epoch_windows and len(data.sources) == 1:
         return place(data.sources[0], device, share)
     return MixedWindows(data, settings, device, share)
 
 
-def as_heard(data: TrainingData, settings: Settings, device: torch.device) -> TrainingData:
+def as_heard(data: TrainingData, settings: Settings, device: torch.device, share: float = 1.0) -> TrainingData:
     """The data with mean and deviation as a network is given its values: of mixed windows where they are mixed."""
-    windows = training_windows(data, settings, device)
+    windows = training_windows(data, settings, device, share)
     if not isinstance(windows, MixedWindows):
         return data
     mean, deviation = windows.moments(settings.seed)

@@ -142,13 +142,19 @@ def augment(drums: np.ndarray, accompaniment: np.ndarray | None, *, seed: int) -
     Returns float32 (S,) within [-1, 1]; the same input and seed give the same samples. The drums' onsets stay where
     they are.
     """
+    return augment_apart(drums, accompaniment, seed=seed)[0]
+
+
+def augment_apart(drums: np.ndarray, accompaniment: np.ndarray | None, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What ``augment`` gives, and the drums (S,) in it: equalised and compressed, without music, room and noise."""
     rng = np.random.default_rng(seed)
     samples = np.ascontiguousarray(drums, dtype=np.float32)
     if not len(samples):
-        return samples
+        return samples, samples
     samples = equalised(samples, rng)
     if rng.random() < COMPRESSION_CHANCE:
         samples = compressed(samples, rng)
+    alone = samples
     if accompaniment is not None:
         assert len(accompaniment) == len(drums), (
             f"{len(accompaniment)} samples of accompaniment to {len(drums)} of drums"
@@ -166,4 +172,4 @@ def augment(drums: np.ndarray, accompaniment: np.ndarray | None, *, seed: int) -
     gain_db = rng.uniform(*LEVEL_DB) - present_db if present_db > -119 else 0.0
     loudest = float(np.abs(samples).max())
     gain = min(10 ** (gain_db / 20), PEAK / max(loudest, SHORTEST_LOUD))
-    return (samples * np.float32(gain)).astype(np.float32, copy=False)
+    return (samples * np.float32(gain)).astype(np.float32, copy=False), alone * np.float32(gain)

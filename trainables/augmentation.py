@@ -7,10 +7,13 @@ reverberation a running sum of power, two sounds together lie between the root o
 B batch, T frames, S stems (classes), F bands, K classes. Magnitudes are float32 and not below 0.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.audible import AFTER_FRAMES, BEFORE_FRAMES, IN_BANDS, SILENT
 from data_prep.onsets import NEIGHBOUR, ONSET
 from data_prep.spectrogram import filterbank
 
@@ -101,6 +104,27 @@ def with_neighbours(marks: Tensor) -> Tensor:
     beside[:, 1:] = marks[:, :-1]
     beside[:, :-1] = torch.maximum(beside[:, :-1], marks[:, 1:])
     return torch.maximum(marks, beside.clamp(max=NEIGHBOUR))
+
+
+def audible(stems: Tensor, mix: Tensor, halves: Tensor, stem_of: Sequence[int | None], rise: float) -> Tensor:
+    """(B, T, K) halves without the onsets whose sound does not stand out; what data_prep.audible does, on any device.
+
+    ``stems`` (B, S, T, F) as they are in the ``mix`` (B, T, F); ``stem_of``: the stem that has a class, None where its
+    onsets stay. An onset stays if the stem rises by ``rise`` of the mix in IN_BANDS bands.
+    """
+    marks = torch.where(halves == ONSET, halves, 0)
+    window, at, of = marks.nonzero(as_tuple=True)
+    rows = torch.tensor([-1 if stem is None else stem for stem in stem_of], device=marks.device)[of]
+    window, at, of, rows = (index[rows >= 0] for index in (window, at, of, rows))
+    last = marks.shape[1] - 1
+    around = [(at + step).clamp(0, last) for step in range(-BEFORE_FRAMES, AFTER_FRAMES + 1)]
+    before = torch.stack([stems[window, rows, frame] for frame in around[:BEFORE_FRAMES]]).amin(dim=0)  # (N, F)
+    heard = torch.zeros_like(before)
+    for frame in around[BEFORE_FRAMES:]:
+        heard = torch.maximum(heard, (stems[window, rows, frame] - before) / (mix[window, frame] + SILENT))
+    lost = (heard >= rise).sum(dim=1) < IN_BANDS
+    marks[window[lost], at[lost], of[lost]] = 0
+    return with_neighbours(marks)
 
 
 def dynamics(magnitudes: Tensor, exponents: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ AUGMENTATION_MOST: dict[str, float] = {  # each number's highest value; the lowe
     "stretch": 0.5,
     **dict.fromkeys(("music_share", "room_share", "compression_share", "noise_share"), 1),
     **dict.fromkeys(("bleed_share", "silence_share"), 1),
+    "audible_rise": 10,
 }
 MOST_OVER_MUSIC_DB = 60.0
 CHOICES = {"precision": PRECISIONS, "recipe": RECIPE_NAMES, "stop_on": STOPS, "schedule": SCHEDULES, "level": LEVELS}
@@ -92,6 +93,7 @@ class Augmentation(Config):
     noise_share: float = 0.0
     bleed_share: float = 0.0  # windows of music alone
     silence_share: float = 0.0
+    audible_rise: float = 0.0  # onsets of stems that rise by less than this share of the mix are no onsets
 
     def __post_init__(self) -> None:
         for name, most in AUGMENTATION_MOST.items():
@@ -186,6 +188,7 @@ MIRTUNE = Settings(
         noise_share=0.3,
         bleed_share=0.05,
         silence_share=0.02,
+        audible_rise=0.3,
     ),
 )
 RECIPES: dict[str, Settings] = {"study": Settings(), "mirtune": MIRTUNE}

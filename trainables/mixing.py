@@ -14,10 +14,12 @@ from torch import Tensor
 from data_prep.manifest import WINDOW_FRAMES
 from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
+from data_prep.render import STEMS
 from data_prep.spectrogram import BANDS
 from trainables.augmentation import (
     Draws,
     amplitude,
+    audible,
     dynamics,
     equaliser,
     pitch_matrix,
@@ -60,6 +62,8 @@ class MixedWindows(Windows):
         self._stems = max(split.bands for split in data.sources) // BANDS
         self._sizes = np.array([len(split) for split in data.sources])
         self._windows = settings.epoch_windows or int(self._sizes.sum())
+        self._apart = np.array([split.bands > BANDS for split in data.sources])  # stems, not recordings as they are
+        self._stem_of = [STEMS.index(name) if name in STEMS else None for name in data.classes]
         self._long = WINDOW_FRAMES
         if settings.augmentation.stretch:
             self._long = math.ceil(WINDOW_FRAMES * (1 + settings.augmentation.stretch)) + 2
@@ -88,12 +92,15 @@ class MixedWindows(Windows):
         bands = next(self.shuffled(MOMENTS_WINDOWS, np.random.default_rng(seed)))[0]
         return float(bands.mean()), float(bands.std())
 
+    def _source_of(self, places: np.ndarray) -> np.ndarray:
+        """Which source each window numbered through all of them is from."""
+        return np.searchsorted(self._sizes.cumsum(), places, side="right")
+
     def _read(self, places: np.ndarray, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Stems (B, L, S, F) float16 and halves (B, L, K) of windows numbered through all corpora."""
         stems = torch.zeros(len(places), self._long, self._stems, BANDS, dtype=torch.float16, device=self.device)
         halves = torch.zeros(len(places), self._long, self.split.classes, dtype=torch.uint8, device=self.device)
-        firsts = self._sizes.cumsum() - self._sizes
-        of = np.searchsorted(firsts, places, side="right") - 1
+        firsts, of = self._sizes.cumsum() - self._sizes, self._source_of(places)
         for number, windows in enumerate(self._sources):
             rows = np.flatnonzero(of == number)
             if len(rows):
@@ -112,7 +119,7 @@ class MixedWindows(Windows):
             speeds = 1 + draws.between(-wanted.stretch, wanted.stretch, count)
             halves = stretched_targets(halves, torch.zeros_like(speeds), speeds, WINDOW_FRAMES)
             stems = stretched(stems, speeds.unsqueeze(1) * torch.arange(WINDOW_FRAMES, device=self.device))
-        recording = self._recording_of(magnitudes_of(stems).transpose(1, 2), draws)
+        parts, recording = self._recording_of(magnitudes_of(stems).transpose(1, 2), draws)
         empty = draws.chance(wanted.bleed_share + wanted.silence_share, count)
         silent = empty & draws.chance(
             wanted.silence_share / max(wanted.bleed_share + wanted.silence_share, 1e-9), count
@@ -120,6 +127,11 @@ class MixedWindows(Windows):
         mix = self._with_music(recording, empty, draws, generator)
         if wanted.noise_share:
             mix = with_noise(mix, wanted.noise_share, draws)
+        if wanted.audible_rise and self._stems > 1:
+            heard = audible(parts, mix, halves, self._stem_of, wanted.audible_rise)
+            halves = torch.where(
+                torch.from_numpy(self._apart[self._source_of(places)]).to(self.device)[:, None, None], heard, halves
+            )
         if wanted.compression_share:
             exponents = 1 - draws.chance(wanted.compression_share, count) * (1 - draws.between(*MIX_EXPONENTS, count))
             mix = dynamics(mix, exponents)
@@ -133,8 +145,8 @@ class MixedWindows(Windows):
             mix = torch.where(silent[:, None, None], draws.between(0, SILENCE_LEVEL, *mix.shape), mix)
         return bands_of(mix), halves * ~empty[:, None, None]
 
-    def _recording_of(self, stems: Tensor, draws: Draws) -> Tensor:
-        """(B, S, T, F) magnitudes of the stems -> (B, T, F) of the recording in its room."""
+    def _recording_of(self, stems: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """(B, S, T, F) magnitudes of the stems -> the same as they are in the recording, and (B, T, F) of all of it."""
         wanted, (count, classes) = self.augmentation, stems.shape[:2]
         if wanted.class_gain_db or wanted.class_equaliser_db or wanted.class_pitch_semitones or wanted.pitch_semitones:
             stems = stems @ self._shaping(count, classes, draws)
@@ -143,13 +155,13 @@ class MixedWindows(Windows):
             stems = dynamics(stems, 1 - changed * (1 - draws.between(*EXPONENTS, count, classes)))
         recording = together(stems, draws.between(0, MOST_TONAL, count))
         if not wanted.room_share:
-            return recording
+            return stems, recording
         seconds = draws.between(*ROOM_S, count, 1)
         shorter = torch.linspace(1, ROOM_DARKENING, BANDS, device=self.device)
         decays = 10 ** (-6 / (seconds * shorter * FRAMES_PER_S))  # of power: 60 dB in ``seconds``
         wet = amplitude(draws.between(*ROOM_WET_DB, count)) * draws.chance(wanted.room_share, count)
         echo = reverberation(recording.square(), decays)
-        return (recording.square() + echo * wet[:, None, None].square()).sqrt_()
+        return stems, (recording.square() + echo * wet[:, None, None].square()).sqrt_()
 
     def _shaping(self, count: int, classes: int, draws: Draws) -> Tensor:
         """(B, S, F, F): each class's gain, equaliser and pitch, and the pitch of all, as one matrix."""

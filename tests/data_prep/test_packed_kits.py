@@ -1,14 +1,14 @@
-"""Kits packed into few files: what is read is what was packed, to 16 bits, and a part of the files is good for a part."""
+"""Kits packed into few files: read as they were packed, to 16 bits; a part of the files is good for a part."""
 
 import numpy as np
 import pytest
+from kit_making import hit, hydrogen_kit
 
 from data_prep.kits import KitRef, find_kits, load_kit
 from data_prep.packed_kits import LONGEST_S, RECORDINGS, PackedKit, pack_kits, packed_kits
 from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.refused import Refused
 from data_prep.samples import Kit, Layer, Voice
-from kit_making import hit, hydrogen_kit
 
 
 def kit(name: str, *seeds: int, seconds: float = 0.2) -> PackedKit:

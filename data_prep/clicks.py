@@ -17,6 +17,7 @@ import soundfile
 from data_prep.corpora import CORPORA, Track
 from data_prep.corpora.track import Framed
 from data_prep.files import checksum, disk_space, write_atomically
+from data_prep.manifest import CLEAN
 from data_prep.onsets import Onsets
 from data_prep.options import check_options, options_of
 from data_prep.rates import SAMPLE_RATE_HZ
@@ -169,7 +170,8 @@ def _track_again(corpus: Corpus, row: Any, source: Path | None) -> tuple[Track, 
 
 
 def _no_audio(corpus: Corpus) -> Refused:
+    was = "was published as" if corpus.manifest.condition == CLEAN else "is there for training to mix and holds"
     return Refused(
-        f"corpus {corpus.manifest.corpus!r} ({corpus.manifest.title}) was published as spectrograms without audio, so "
+        f"corpus {corpus.manifest.corpus!r} ({corpus.manifest.title}) {was} spectrograms without audio, so "
         "there is nothing to put clicks on; leave out --click and look at the picture"
     )

@@ -18,6 +18,7 @@ from data_prep.refused import Refused
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 CLEAN, STEMS, MUSIC = CONDITIONS = ("clean", "stems", "music")  # see data_prep.corpora.track.CorpusSource
+TO_MIX = "there for training to mix: nothing in it can be scored"  # what is said of stems and music
 FORMAT = 3  # of manifest and tables
 BLOCK_VALUES = 1 << 16
 MAX_MANIFEST_BYTES = 256 * 2**20  # every track of a large corpus refused at length

@@ -18,6 +18,7 @@ from data_prep.pictures import draw_corpus, draw_track
 from data_prep.rates import FRAMES_PER_S
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
+from data_prep.spectrogram import BANDS
 
 EXCERPT_S = 20.0  # unless --seconds says otherwise
 LEAD_S = 1.0  # before the first onset, where it comes late
@@ -54,7 +55,7 @@ def show_track(
     remarks = write_clicks(corpus, row, onsets, clicks, source=source) if click else []
     bands, targets = corpus.frames(row)
     title = f"{name}: {row.seconds:.1f} s, {len(onsets):,} onsets{part}"
-    draw_track(picture, title, bands[shown], targets[shown], inside, classes, shown.start)
+    draw_track(picture, title, together(bands[shown]), targets[shown], inside, classes, shown.start)
     counts = np.bincount(onsets.classes, minlength=len(classes)).tolist()
     return {
         **{"corpus": corpus.manifest.corpus, "track": row.id, "split": row.split, "seconds": float(row.seconds)},
@@ -62,6 +63,14 @@ def show_track(
         "excerpt": {"from_s": begin_s, "seconds": end_s - begin_s, "onsets": len(inside)},
         **{"picture": str(picture), "clicks": str(clicks) if click else None, "remarks": remarks},
     }
+
+
+def together(bands: np.ndarray) -> np.ndarray:
+    """(T, S * F) of stems -> (T, F), about what they sound like at once; (T, F) as it is."""
+    if bands.shape[1] == BANDS:
+        return bands
+    magnitudes = 10 ** bands.reshape(len(bands), -1, BANDS).astype(np.float32) - 1
+    return np.log10(1 + magnitudes.sum(axis=1))
 
 
 def show_corpus(corpus: Corpus, out: Path) -> dict[str, Any]:
@@ -151,7 +160,8 @@ def summarise(corpus: Corpus) -> dict[str, Any]:
         for split in held
     }
     return {
-        **{name: getattr(manifest, name) for name in ("corpus", "title", "licence", "source", "whole_tracks")},
+        **{name: getattr(manifest, name) for name in ("corpus", "title", "licence", "source")},
+        **{name: getattr(manifest, name) for name in ("condition", "whole_tracks")},
         "classes": list(manifest.classes),
         "splits": splits,
         "all": _summary(manifest, tracks, held),

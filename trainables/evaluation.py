@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_prep.manifest import SPLITS
+from data_prep.manifest import CLEAN, SPLITS
 from data_prep.refused import Refused, check_known
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
@@ -123,9 +123,15 @@ class Score(ToleranceScore):
 def check_scoring(corpus: Corpus, split: str, protocol: str | None) -> str:
     """The protocol to score by: the one asked for, else whole tracks where the corpus has them.
 
-    Raises Refused on an unknown split or protocol, and where whole tracks are asked for and there are none.
+    Raises Refused on an unknown split or protocol, on a corpus of stems or of music, and where whole tracks are asked
+    for and there are none.
     """
     check_known("split", split, (*SPLITS, "all"))
+    if corpus.manifest.condition != CLEAN:
+        raise Refused(
+            f"corpus {corpus.manifest.corpus!r} is there for training to mix ({corpus.manifest.condition}), and "
+            "nothing in it can be scored; choose one as it was recorded or rendered, for example groove"
+        )
     whole_tracks = corpus.manifest.whole_tracks
     protocol = protocol or ("tracks" if whole_tracks else "segments")
     check_known("protocol", protocol, PROTOCOLS)

@@ -16,7 +16,7 @@ from data_prep.corpora.rendered import MidiExcerpt, Rendering, StemRendering, se
 from data_prep.corpora.tables import Inside, read_rows
 from data_prep.corpora.track import RENDERED, CorpusSource, PrepOptions, Track
 from data_prep.kit_splits import kits_by_split
-from data_prep.manifest import SPLITS, STEMS
+from data_prep.manifest import MOST_TRACKS, SPLITS, STEMS
 from data_prep.refused import Refused
 
 TABLE = "info.csv"
@@ -48,8 +48,10 @@ def stem_tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     """The training performances in excerpts; ``options.hours`` beyond what there are plays each on several kits."""
     assert source is not None
     rows = [row for row in read_table(source / TABLE) if row["split"] == "train"]
+    if not rows:
+        raise Refused(f"{source / TABLE} lists no training performance; {ADVICE}")
     there_s = sum(float(row["duration"]) for row in rows)
-    wanted_s = there_s if options.hours is None else options.hours * 3600
+    wanted_s = there_s if options.hours is None else min(options.hours * 3600, MOST_TRACKS * there_s)
     kits = kits_by_split(options.kits)["train"]
     for take in range(math.ceil(wanted_s / there_s)):
         for row in part_of(rows, min(1.0, wanted_s / there_s - take), seed_of(options.seed, take)):

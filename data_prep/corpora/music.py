@@ -4,6 +4,7 @@ No annotation: there is no drum in it. Pieces are disjoint between splits, as ev
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from data_prep.accompaniment import (
 from data_prep.corpora.rendered import seed_of
 from data_prep.corpora.track import Annotated, CorpusSource, Framed, PrepOptions, Track
 from data_prep.default_kits import default_sound_font
-from data_prep.manifest import MUSIC, SPLITS
+from data_prep.manifest import MOST_TRACKS, MUSIC, SPLITS
 from data_prep.onsets import Onsets
 from data_prep.spectrogram import log_spectrogram_of
 
@@ -70,14 +71,17 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     """Every file of ``options.accompaniment`` by every sound font among ``options.kits``, or made-up music."""
     fonts = melodic_sound_fonts(options.kits)
     files = load_accompaniments(options.accompaniment).files
+    named: Counter[str] = Counter()
     for split in SPLITS:
         for file in files[split]:
             for font in fonts:
                 recording = MusicRendering(file, font, seed_of(options.seed, file.name), options.classes)
-                yield Track(f"{file.parent.name}-{file.stem}-{font.stem}", split, str(file), recording)
+                name = f"{file.parent.name}-{file.stem}-{font.stem}"
+                named[name] += 1
+                yield Track(name if named[name] == 1 else f"{name}+{named[name]}", split, str(file), recording)
         if not files[split]:
-            hours = SPLIT_SHARES[split] * (options.hours or HOURS)
-            for number in range(math.ceil(hours * 3600 / STRETCH_S)):
+            stretches = SPLIT_SHARES[split] * (options.hours or HOURS) * 3600 / STRETCH_S
+            for number in range(math.ceil(min(stretches, 2 * MOST_TRACKS))):  # the job refuses far fewer
                 name = f"{split}-{number:05d}"
                 recording = MusicRendering(None, default_sound_font(), seed_of(options.seed, name), options.classes)
                 yield Track(name, split, name, recording, STRETCH_S)

@@ -16,11 +16,12 @@ from data_prep.check import check
 from data_prep.corpora import CORPORA, PrepOptions, Track
 from data_prep.framing import frame_track
 from data_prep.job import check_splits, prepare
+from data_prep.manifest import MUSIC
 from data_prep.onsets import Onsets, target_grid
 from data_prep.parts import plan_parts
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
-from data_prep.spectrogram import log_spectrogram
+from data_prep.spectrogram import BANDS, log_spectrogram
 
 ONE = PrepOptions(workers=1)
 
@@ -272,7 +273,8 @@ def test_every_corpus_refuses_an_empty_folder_or_needs_none(name, tmp_path):
         assert len({track.id for track in tracks}) == len(tracks)
         check_splits(tracks)
         framed = frame_track(tracks[0], 5)
-        assert framed.targets.any()
+        assert framed.targets.any() == (described.condition != MUSIC)  # in which there is nothing to find
+        assert framed.bands.shape[1] == BANDS * described.stems
         json.dumps(framed.row)
 
 

@@ -204,6 +204,8 @@ def check_lines(report: "Report") -> list[str]:
 
 def remarks(manifest: "Manifest") -> list[str]:
     """What was left out, and why."""
+    from data_prep.manifest import CLEAN, TO_MIX
+
     lines = [f"left out: {entry['reason']}" for entry in manifest.refused[:SHOWN_REASONS]]
     if len(manifest.refused) > SHOWN_REASONS:
         more = len(manifest.refused) - SHOWN_REASONS
@@ -213,7 +215,9 @@ def remarks(manifest: "Manifest") -> list[str]:
         by_count = sorted(manifest.unknown_labels.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{label} ({count:,})" for label, count in by_count[:SHOWN_LABELS])
         lines.append(f"labels outside the class map, of {manifest.labels:,}: {listed}")
-    if not manifest.whole_tracks:
+    if manifest.condition != CLEAN:
+        lines.append(TO_MIX)
+    elif not manifest.whole_tracks:
         lines.append("published in windows: there are no whole tracks, only segments can be scored")
     return lines
 

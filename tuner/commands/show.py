@@ -103,10 +103,14 @@ def table(described: Mapping[str, Any]) -> "Table":
 
 def remarks(described: Mapping[str, Any]) -> list[str]:
     """What the preparation left out."""
+    from data_prep.manifest import CLEAN, TO_MIX
+
     said = [f"left out: {described['refused']:,} tracks; manifest.json says why"] if described["refused"] else []
     if unknown := described["unknown_labels"]:
         listed = ", ".join(f"{label} ({count:,})" for label, count in list(unknown.items())[:SHOWN_LABELS])
         said.append(f"labels outside the class map, of {described['labels']:,}: {listed}")
-    if not described["whole_tracks"]:
+    if described["condition"] != CLEAN:
+        said.append(TO_MIX)
+    elif not described["whole_tracks"]:
         said.append("published in windows, without audio")
     return said

@@ -216,7 +216,8 @@ def test_labels_lie_where_the_sound_rises(opened, augmentation, names):
         if 6 < frame < WINDOW_FRAMES - 6:
             off.append(int(flux[window, frame - 6 : frame + 5].argmax()) - 5)
     assert len(off) > 300
-    assert set(off) <= {-1, 0, 1}
+    # a gain that follows loudness changes HOLD_FRAMES // 2 ahead of a hit, and what rings on there rises with it
+    assert np.mean(np.abs(off) <= 1) >= (0.99 if augmentation.compression_share else 1)
 
 
 def test_a_track_that_is_no_whole_window_ends_in_silence(opened):

@@ -2,8 +2,9 @@
 
 It needs torch, numpy and pyarrow there (OpenCV, where it is installed, halves the time of the rendering). Three steps:
 
-1. Here, with everything installed, once; corpora are prepared with `mirtune prep` first (groove with kits and
-   accompaniment; music; mdb, and its stems with `mirtune prep folder --name mdb_stems`, to be scored at the end):
+1. Here, with everything installed, once; corpora are prepared with `mirtune prep` first: groove with kits and
+   accompaniment; music; mdb, and as mdb_stems (`--name`) a copy of its folder whose full_mix are the stems of the drums
+   under the names of the mixes. Scored corpora are looked at once, when everything is decided:
 
        echo /.zero/ >> .git/info/exclude
        python tests/benchmarks/zero_shot_gpu.py pack .zero --groove DIR --kits DIR ... --shards DIR \\

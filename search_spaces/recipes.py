@@ -15,6 +15,8 @@ RECIPE_SPACES: dict[str, Mapping[str, Domain]] = {
         "class_gain_db": tune.choice([0.0, 4.0, 8.0]),
         "class_equaliser_db": tune.choice([0.0, 4.0, 8.0]),
         "class_pitch_semitones": tune.choice([0.0, 1.0, 2.0]),
+        "class_attack_db": tune.choice([0.0, 6.0]),
+        "class_damping_db_per_s": tune.choice([0.0, 60.0, 120.0]),
         "gain_db": tune.choice([0.0, 6.0, 12.0]),
         "equaliser_db": tune.choice([0.0, 6.0, 12.0]),
         "music_share": tune.choice([0.0, 0.5, 0.75, 1.0]),
@@ -25,5 +27,6 @@ RECIPE_SPACES: dict[str, Mapping[str, Domain]] = {
         "noise_share": tune.choice([0.0, 0.3]),
         "bleed_share": tune.choice([0.0, 0.05]),
         "silence_share": tune.choice([0.0, 0.02]),
+        "audible_rise": tune.choice([0.0, 0.3]),
     },
 }

@@ -7,6 +7,7 @@ reverberation a running sum of power, two sounds together lie between the root o
 B batch, T frames, S stems (classes), F bands, K classes. Magnitudes are float32 and not below 0.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,11 +16,14 @@ from torch.nn import functional
 
 from data_prep.audible import AFTER_FRAMES, BEFORE_FRAMES, IN_BANDS, SILENT
 from data_prep.onsets import NEIGHBOUR, ONSET
-from data_prep.spectrogram import filterbank
+from data_prep.rates import FRAMES_PER_S, SAMPLE_RATE_HZ
+from data_prep.spectrogram import FFT_SAMPLES, filterbank
 
+EARLY_FRAMES, ATTACK_FRAMES, LEAST_TAIL_DB = 2, 5, -40.0
+DARK_FROM_HZ = 2000.0
 EQUALISER_POINTS = 6  # along the bands, with straight lines between them
 TINY = 1e-8
-HOLD_FRAMES = 9  # a compressor looks this far around
+HOLD_FRAMES = 8  # a compressor looks this far back
 REVERBERATION_DOUBLINGS = 7  # 128 frames
 EFFECTIVE_BINS = 1 / (filterbank() ** 2).sum(axis=1)  # of the transform, behind each band's mean
 BAND_CENTRES = filterbank().argmax(axis=1)
@@ -63,6 +67,13 @@ def equaliser(draws: Draws, most_db: float, *shape: int) -> Tensor:
     flat = points.reshape(-1, 1, EQUALISER_POINTS)
     lines = functional.interpolate(flat, size=bands, mode="linear", align_corners=True)
     return lines.reshape(*shape, bands)
+
+
+def darkness(draws: Draws, low_db: float, high_db: float, count: int) -> Tensor:
+    """Gains (B, F) in dB that fall, or rise, in a line over the bands from DARK_FROM_HZ to the top, by low..high dB."""
+    hz = torch.as_tensor(BAND_CENTRES, dtype=torch.float32, device=draws.device) * (SAMPLE_RATE_HZ / FFT_SAMPLES)
+    octaves = (hz / DARK_FROM_HZ).log2().clamp(min=0)
+    return draws.between(low_db, high_db, count, 1) * octaves / octaves[-1]
 
 
 def pitch_matrix(semitones: Tensor) -> Tensor:
@@ -127,14 +138,42 @@ def audible(stems: Tensor, mix: Tensor, halves: Tensor, stem_of: Sequence[int | 
     return with_neighbours(marks)
 
 
+def since_onset(halves: Tensor, stem_of: Sequence[int | None], stems: int) -> Tensor:
+    """(B, T, K) halves -> (B, S, T): frames since each stem's latest onset began to sound; infinity before the first.
+
+    A frame's transform reaches further than its middle, so an onset sounds EARLY_FRAMES before its own frame.
+    """
+    batch, frames, _ = halves.shape
+    latest = torch.full((batch, stems, frames), -math.inf, device=halves.device)
+    at = torch.arange(frames, device=halves.device, dtype=torch.float32) - EARLY_FRAMES
+    for of, stem in enumerate(stem_of):
+        if stem is not None:
+            struck = torch.where(halves[:, :, of] == ONSET, at, -math.inf)
+            struck = torch.cat((struck[:, EARLY_FRAMES:], struck[:, :EARLY_FRAMES].fill_(-math.inf)), dim=1)
+            latest[:, stem] = torch.maximum(latest[:, stem], struck)
+    return at + EARLY_FRAMES - latest.cummax(dim=2).values
+
+
+def transient_gains(since: Tensor, attacks_db: Tensor, dampings_db: Tensor) -> Tensor:
+    """(B, S, T) frames since an onset -> gains of the same shape: a transient shaper's.
+
+    The first ATTACK_FRAMES are ``attacks_db`` (B, S) louder than what follows, which decays by ``dampings_db`` (B, S) a
+    second more than it did, by LEAST_TAIL_DB at most.
+    """
+    attack = attacks_db.unsqueeze(2) * (since < ATTACK_FRAMES)
+    tail = dampings_db.unsqueeze(2) / FRAMES_PER_S * (since - ATTACK_FRAMES).clamp(min=0)
+    gains = amplitude(attack - tail.clamp(max=-LEAST_TAIL_DB))
+    return torch.where(since.isinf(), 1.0, gains)
+
+
 def dynamics(magnitudes: Tensor, exponents: Tensor) -> Tensor:
     """(..., T, F) with the loudness of each moment, relative to the loudest, raised to ``exponents`` (...).
 
     Below 1 it is compressed; above 1 what is quiet becomes quieter. Loudness is held for HOLD_FRAMES.
     """
     loudness = magnitudes.mean(dim=-1)
-    held = functional.max_pool1d(loudness.flatten(0, -2).unsqueeze(1), HOLD_FRAMES, 1, HOLD_FRAMES // 2)
-    held = held.view_as(loudness)
+    padded = functional.pad(loudness.flatten(0, -2).unsqueeze(1), (HOLD_FRAMES - 1, 0))
+    held = functional.max_pool1d(padded, HOLD_FRAMES, 1).view_as(loudness)
     relative = (held + TINY) / (held.amax(dim=-1, keepdim=True) + TINY)
     gains = relative.clamp(min=1e-4) ** (exponents - 1).unsqueeze(-1)
     return magnitudes * gains.unsqueeze(-1)

@@ -21,6 +21,8 @@ AUGMENTATION_MOST: dict[str, float] = {  # each number's highest value; the lowe
     **dict.fromkeys(("music_share", "room_share", "compression_share", "noise_share"), 1),
     **dict.fromkeys(("bleed_share", "silence_share"), 1),
     "audible_rise": 10,
+    "class_attack_db": 40,
+    "class_damping_db_per_s": 1000,
 }
 MOST_OVER_MUSIC_DB = 60.0
 CHOICES = {"precision": PRECISIONS, "recipe": RECIPE_NAMES, "stop_on": STOPS, "schedule": SCHEDULES, "level": LEVELS}
@@ -81,6 +83,8 @@ class Augmentation(Config):
     class_gain_db: float = 0.0  # each class's own level
     class_equaliser_db: float = 0.0
     class_pitch_semitones: float = 0.0
+    class_attack_db: float = 0.0  # of each class's own hits, against what rings on
+    class_damping_db_per_s: float = 0.0  # by which they decay faster, at most
     gain_db: float = 0.0
     equaliser_db: float = 0.0
     music_share: float = 0.0
@@ -166,8 +170,9 @@ SETTING_NAMES = frozenset({*Settings.__dataclass_fields__, *Augmentation.__datac
 
 MIRTUNE = Settings(
     recipe="mirtune",
+    learning_rate=4e-3,
     batch_size=32,
-    weight_scale=0.1,
+    weight_scale=0.3,
     stop_on="score",
     average_decay=0.999,
     schedule="cosine",
@@ -176,8 +181,10 @@ MIRTUNE = Settings(
     calibrate=True,
     augmentation=Augmentation(
         class_gain_db=4,
-        class_equaliser_db=4,
-        class_pitch_semitones=1,
+        class_equaliser_db=6,
+        class_pitch_semitones=2,
+        class_attack_db=6,
+        class_damping_db_per_s=60,
         gain_db=12,
         equaliser_db=6,
         music_share=0.75,

@@ -170,6 +170,11 @@ class TrainingData:
     rates: np.ndarray  # (K,) onsets of each class a training frame
     mixed: tuple[str, ...] = ()
 
+    @property
+    def splits(self) -> tuple[SplitData, ...]:
+        """All splits that a training reads."""
+        return (*self.sources, *([self.music] if self.music else []), self.validation)
+
     @classmethod
     def open(cls, corpora: Sequence[str], shards: Path, targets: str) -> "TrainingData":
         """Open prepared corpora; Refused where one is not prepared, or does not fit the task or the others."""

@@ -83,7 +83,7 @@ def fit(
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2), device)
     stopwatch = stopwatch or Stopwatch()
     train_windows = mixing.training_windows(data, settings, device, share)
-    validation_windows = place(data.validation, device, share)
+    validation_windows = place(data.validation, device, share, data.splits)
     guards = guard, evaluation_guard = MemoryGuard(settings.batch_size), MemoryGuard(BATCH_WINDOWS[device.type])
     class_weights = task.class_weights(data.rates) * settings.weight_scale
     weights = torch.tensor(class_weights, dtype=torch.float32, device=device)

@@ -6,7 +6,7 @@ and windows are gathered there; windows of a larger corpus stream through pinned
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -196,15 +196,17 @@ class _Slot:
 _PLACED: dict[tuple[Any, ...], Windows] = {}
 
 
-def place(split: SplitData, device: torch.device, share: float = 1.0) -> Windows:
+def place(split: SplitData, device: torch.device, share: float = 1.0, beside: Sequence[SplitData] = ()) -> Windows:
     """The split's windows on ``device``, of whose memory this process may use ``share``.
 
-    What was put on a GPU stays there for the next trial of the process, until other corpora are asked for.
+    What was put on a GPU stays there for the next trial of the process, until other corpora are asked for than its own
+    and those of the splits that it is used ``beside``.
     """
     if device.type != "cuda":
         return MappedWindows(split, device)
     device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
-    for stale in [key for key in _PLACED if key[0] != device or key[1][1:] != split.key[1:]]:
+    used = {of.key[1:] for of in (split, *beside)}
+    for stale in [key for key in _PLACED if key[0] != device or key[1][1:] not in used]:
         del _PLACED[stale]
     key = (device, split.key)
     if key not in _PLACED:

@@ -15,6 +15,8 @@ from tuner.sweep_folder import SweepFile
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
 
+    from trainables.config import Settings
+
 HAVE_OPTIONS = {"batch_size", "max_epochs", "seed", "precision", "recipe"}  # of their own
 
 
@@ -49,18 +51,23 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     if not options.corpora or len(set(options.corpora)) < len(options.corpora):
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
     from data_prep.shards import bytes_a_frame
-    from trainables.data import check_fit
+    from trainables.data import MIXED, check_fit
+    from trainables.mixing import check_recipe
     from trainables.tasks import find_task
     from tuner.points import checked, read_points
 
     task = find_task(options.task)
     opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
-    for corpus in opened.values():
-        for split in ("train", "validation"):
+    mixed = [name for name, corpus in opened.items() if corpus.manifest.condition in MIXED]
+    for name, corpus in opened.items():
+        for split in ("train",) if name in mixed else ("train", "validation"):
             corpus.require(split)
     check_fit([corpus.manifest for corpus in opened.values()], task.targets)
+    check_recipe(mixed, _first_settings(options))
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
-    tested = tuple(name for name, corpus in opened.items() if corpus.manifest.splits["test"].tracks)
+    tested = tuple(
+        name for name, corpus in opened.items() if name not in mixed and corpus.manifest.splits["test"].tracks
+    )
     name = options.name or made_name(options)
     folder = folder_of(options.storage, name)
     space = _space(space_of(options.architecture, options.recipe), options.narrow)
@@ -68,9 +75,12 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     found = began.points if began else read_points(options.points, options.architecture, options.tracking_uri)
     points = checked(found, space, options.points)
     manifests = [corpus.manifest for corpus in opened.values()]
-    bands, classes = manifests[0].bands, len(manifests[0].classes)
-    frames = sum(of.splits[split].frames for of in manifests for split in ("train", "validation"))
-    frame_bytes = frames * bytes_a_frame(bands, classes)
+    bands, classes = min(of.bands for of in manifests), len(manifests[0].classes)
+    frame_bytes = sum(
+        of.splits[split].frames * bytes_a_frame(of.bands, classes)
+        for of in manifests
+        for split in ("train", "validation")
+    )
     return Plan(name, folder, space, points, checksums, tested, bands, classes, frame_bytes)
 
 
@@ -94,16 +104,24 @@ def _check_numbers(options: SweepOptions) -> None:
         raise Refused(f"a time budget of {options.time_budget_s:g} s: expected more than none")
 
 
-def _refuse_values(options: SweepOptions) -> None:
-    """Refuse a value that a hyperparameter was narrowed to and that builds no configuration."""
+def _first_settings(options: SweepOptions) -> "Settings":
+    """The recipe with the first of each value that its settings were narrowed to; Refused where they do not fit."""
     from trainables.config import RECIPES, SETTING_NAMES
-    from trainables.models import MODELS
 
     firsts = {key: values[0] for key, values in options.narrow.items() if key in SETTING_NAMES}
+    return RECIPES[options.recipe].with_values(firsts)
+
+
+def _refuse_values(options: SweepOptions) -> None:
+    """Refuse a value that a hyperparameter was narrowed to and that builds no configuration."""
+    from trainables.config import SETTING_NAMES
+    from trainables.models import MODELS
+
+    settings = _first_settings(options)
     for key, values in options.narrow.items():
         for value in values:
             if key in SETTING_NAMES:
-                RECIPES[options.recipe].with_values({**firsts, key: value})
+                settings.with_values({key: value})
             else:
                 MODELS[options.architecture].config.from_dict({key: value})
 

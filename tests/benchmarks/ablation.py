@@ -27,7 +27,10 @@ from trainables.network import Network, best_device
 from trainables.peaks import STUDY_RULE
 from trainables.tasks import find_task
 
-HYPERPARAMETERS: dict[str, dict[str, Any]] = {"crnn": {"layers": 2, "hidden": 72, "unit": "gru"}, "rnn": {"layers": 2, "hidden": 144}}
+HYPERPARAMETERS: dict[str, dict[str, Any]] = {
+    "crnn": {"layers": 2, "hidden": 72, "unit": "gru"},
+    "rnn": {"layers": 2, "hidden": 144},
+}
 WITHOUT: dict[str, dict[str, Any]] = {  # the thing, and how it is switched off
     "nothing": {},
     "each class's own level": {"class_gain_db": 0},

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.signal import fftconvolve, firwin2, resample_poly
 
 from data_prep.accompaniment import generated_accompaniment
+from data_prep.audible import audible as samples_audible
 from data_prep.grooves import generate_groove
 from data_prep.kits import default_kits, load_kit
 from data_prep.onsets import ONSET, Onsets, target_grid
@@ -19,14 +20,18 @@ from trainables.augmentation import (
     HOLD_FRAMES,
     Draws,
     amplitude,
+    audible,
+    darkness,
     dynamics,
     equaliser,
     pitch_matrix,
     power,
     reverberation,
+    since_onset,
     stretched,
     stretched_targets,
     together,
+    transient_gains,
     with_neighbours,
 )
 from trainables.level import bands_of, magnitudes_of
@@ -260,7 +265,7 @@ def test_dynamics_change_loudness_alone_and_less_than_a_hold_apart_alike(seed, e
     click = torch.zeros(1, 60, 4)
     click[0, 30] = 1.0
     spread = dynamics(click + 1e-3, torch.tensor([exponent]))[0, :, 0]
-    held = slice(30 - HOLD_FRAMES // 2, 31 + HOLD_FRAMES // 2)
+    held = slice(30, 30 + HOLD_FRAMES)
     torch.testing.assert_close(spread[held], (click + 1e-3)[0, held, 0], rtol=1e-2, atol=1e-6)
 
 
@@ -295,3 +300,49 @@ def test_the_same_generator_draws_the_same(seed):
     assert float(draws_of(seed).normal(4, 500).abs().max()) <= 10
     assert not draws_of(seed).chance(0, 500).any()
     assert draws_of(seed).chance(1, 500).all()
+
+
+def marks_at(*places: tuple[int, int], frames: int = 40, classes: int = 2) -> torch.Tensor:
+    """One window's halves with onsets (frame, class)."""
+    halves = torch.zeros(1, frames, classes, dtype=torch.uint8)
+    for frame, of in places:
+        halves[0, frame, of] = ONSET
+    return with_neighbours(halves)
+
+
+def test_transients_are_shaped_from_each_onset_of_a_stem_on():
+    since = since_onset(marks_at((10, 0), (30, 0), (20, 1)), [0, 1], 3)
+    assert since.shape == (1, 3, 40)
+    assert since[0, 0, :8].isinf().all()
+    assert since[0, 0, 8:28].tolist() == list(range(20))
+    assert since[0, 0, 28:].tolist() == list(range(12))
+    assert since[0, 2].isinf().all()
+    gains = transient_gains(since, torch.full((1, 3), 6.0), torch.full((1, 3), 100.0))
+    db = 20 * gains.log10()
+    torch.testing.assert_close(db[0, 0, 8:13], torch.full((5,), 6.0))
+    torch.testing.assert_close(db[0, 0, 14:28].diff(), torch.full((13,), -1.0))  # 100 dB a second
+    assert not db[0, 2].any()
+    assert (transient_gains(since, torch.zeros(1, 3), torch.zeros(1, 3)) == 1).all()
+
+
+@given(SEEDS)
+def test_what_can_be_heard_is_the_same_on_samples_and_on_batches(seed):
+    rng = np.random.default_rng(seed)
+    stems = rng.random((2, 40, BANDS)).astype(np.float32) ** 8
+    mix = stems.sum(axis=0) + rng.random((40, BANDS)).astype(np.float32)
+    halves = torch.from_numpy((rng.random((1, 40, 2)) < 0.2).astype(np.uint8) * ONSET)
+    kept = audible(torch.from_numpy(stems)[None], torch.from_numpy(mix)[None], halves, [1, None], 0.3)
+    expected = halves.clone()
+    frames = np.flatnonzero(halves[0, :, 0] == ONSET)
+    lost = frames[~samples_audible(stems[1], mix, frames)]
+    expected[0, lost, 0] = 0
+    assert torch.equal(kept == ONSET, expected == ONSET)
+    assert torch.equal(kept, with_neighbours(torch.where(kept == ONSET, kept, 0)))
+
+
+def test_a_darkness_falls_from_its_corner_on():
+    gains = darkness(Draws(torch.Generator().manual_seed(0)), -10, -10, 3)
+    hz = torch.as_tensor(BAND_CENTRES) * 44100 / 2048
+    assert not gains[:, hz <= 2000].any()
+    torch.testing.assert_close(gains[:, -1], torch.full((3,), -10.0))
+    assert (gains.diff(dim=1) <= 0).all()

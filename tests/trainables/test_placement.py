@@ -177,7 +177,10 @@ def test_placed_frames_stay_until_other_corpora_are_asked_for(corpus, monkeypatc
     placed = {name: place(split, gpu) for name, split in splits.items()}
     for named in (gpu, torch.device("cuda:0")):
         assert {name: place(SplitData([corpus], name), named) for name in splits} == placed
-    place(SplitData([corpus, corpus], "train"), gpu)
+    other = SplitData([corpus, corpus], "train")
+    place(other, gpu, beside=tuple(splits.values()))
+    assert {name: place(SplitData([corpus], name), gpu, beside=[other]) for name in splits} == placed
+    place(other, gpu)
     assert len(placement._PLACED) == 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mixed_corpora import prepare_mixed
 from ray.tune.search.optuna import OptunaSearch
 
 from data_prep.refused import Refused
@@ -100,7 +101,7 @@ def test_narrowed_values_may_be_of_any_setting(options):
         ({"narrow": {"music_share": (2,)}}, "music_share = 2.0; expected 0 to 1"),
         ({"narrow": {"music_share": ("much",)}}, "music_share = 'much' in an Augmentation; expected float"),
         ({"narrow": {"over_music_low_db": (8,)}}, "over_music_low_db = 8 is above over_music_high_db = 6"),
-        ({"narrow": {"batch_size": (8,)}}, "unknown hyperparameter 'batch_size'; choose from average_decay"),
+        ({"narrow": {"batch_size": (8,)}}, "unknown hyperparameter 'batch_size'; choose from audible_rise"),
         ({"narrow": {"augmentation": (1,)}}, "unknown hyperparameter 'augmentation'"),
     ],
 )
@@ -172,3 +173,16 @@ def test_a_sweep_of_two_trials_trains_by_the_recipe(options, ray):
         }
     )
     assert checkpoint.metrics["validation_micro_f1"] >= checkpoint.metrics["validation_plain_micro_f1"]
+
+
+def test_corpora_to_mix_stand_beside_one_that_validates(options, tmp_path):
+    folder = prepare_mixed(tmp_path / "mixed")
+    asked = replace(options, corpora=("clicks", "clicks_stems", "music"), shards=folder)
+    plan = check(asked)
+    assert plan.bands == 84
+    assert "clicks_stems" not in plan.tested
+    assert set(plan.checksums) == set(asked.corpora)
+    with pytest.raises(Refused, match="'clicks_stems' is there to be mixed in training, and cannot validate it"):
+        check(replace(asked, corpora=("clicks_stems",)))
+    with pytest.raises(Refused, match="'clicks_stems', 'music' are there to be mixed in training, which"):
+        check(replace(asked, recipe="study"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
+import torch
 from test_training_benchmark import THERE, WITHOUT
 
 from data_prep.corpora import PrepOptions
@@ -19,6 +20,7 @@ from data_prep.job import prepare
 from data_prep.refused import Refused
 from data_prep.shards import Corpus
 from trainables.checkpoint import Checkpoint
+from trainables.config import MIRTUNE
 from trainables.evaluation import evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -150,6 +152,33 @@ def test_stems_are_the_same_for_any_number_of_processes(packed, modules, tmp_pat
     for of in np.flatnonzero(targets.any(axis=0)):
         struck = targets[:, of] > 0
         assert rises[struck, of].mean() > 10 * np.abs(rises[~struck, of]).mean()
+
+
+def test_the_search_survives_a_candidate_that_diverges_and_keeps_to_its_time(packed, modules, tmp_path):
+    from zero_shot_pack import AROUND, VALIDATION, unpack_corpora
+    from zero_shot_render import render_stems_corpus
+    from zero_shot_train import Candidate, Corpora, Training
+
+    parts = packed / "packed" / "part-1"
+    stems = render_stems_corpus(parts, tmp_path, 0.01, 1, time.monotonic() + 600)
+    found = unpack_corpora(parts, tmp_path)
+    settings = MIRTUNE.with_values({"batch_size": 4, "epoch_windows": 4})
+    lines = []
+    corpora = Corpora(stems, found[AROUND], found[VALIDATION], [])
+    training = Training(corpora.data(), "rnn", settings, torch.device("cpu"), 2, lines.append)
+    wild, tame, other = (Candidate({"layers": 1, "hidden": 4}, rate) for rate in (1e39, 1e-2, 1e-3))
+    chosen, epoch_s, tried = training.search([wild, tame, other], time.monotonic() + 600)
+    assert chosen in (tame, other)
+    assert 0 < epoch_s < 60
+    assert [(row["candidate"], row["epochs"]) for row in tried[:3]] == [(str(of), 2) for of in (wild, tame, other)]
+    assert {row["candidate"] for row in tried[3:]} == {str(tame), str(other)}
+    assert any("given up" in line for line in lines)
+    # with no time at all one candidate is tried, and is the choice
+    chosen, _, tried = training.search([tame, other], time.monotonic())
+    assert chosen == tame
+    assert len(tried) == 1
+    with pytest.raises(Refused, match="no corpus to validate on"):
+        Corpora(stems, [], [], []).data()
 
 
 def test_music_and_recordings_are_told_apart(packed, modules, tmp_path):

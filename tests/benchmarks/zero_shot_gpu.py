@@ -47,6 +47,8 @@ from typing import Any
 from zero_shot_pack import AROUND, SCORED, VALIDATION, pack, unpack_corpora
 from zero_shot_render import render_stems_corpus
 
+from data_prep.refused import Refused
+
 RENDERED_BY, TRAINED_BY = 0.25, 0.92  # of the minutes, at the latest
 SEARCH = 0.2  # of what is left for training goes to the choice of what is trained
 HYPERPARAMETERS: dict[str, list[dict[str, Any]]] = {
@@ -144,6 +146,8 @@ def train(options: argparse.Namespace, clock: Clock, stems: Any, packed: dict[st
                     best = checkpoint
                     write_checkpoint(best, options.out)
                 write_report(report, options.out)
+    if best is None:
+        raise Refused(f"no epoch of {chosen} ended with a finite loss; try lower --rates")
     with clock.phase("calibration and scores"):
         best = calibrated(best, corpora, device)
         write_checkpoint(best, options.out)

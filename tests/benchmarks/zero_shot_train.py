@@ -87,14 +87,17 @@ class Training:
         self.data = as_heard(self.data, self.settings, self.device)
 
     def epochs(self, candidate: Candidate, count: int, seed: int = 0) -> Iterator[tuple[FitEpoch, Checkpoint]]:
-        """Train a candidate for so many epochs, the learning rate down to nothing at their end."""
+        """Train a candidate for so many epochs, the learning rate down to nothing at their end.
+
+        They end early where the loss is no longer finite.
+        """
         torch.manual_seed(seed)
         chosen = {"learning_rate": candidate.learning_rate, "max_epochs": count, "stop_patience_epochs": count + 1}
         settings = self.settings.with_values({**chosen, "seed": seed})
         config = TrainingConfig(("groove_stems",), self.architecture, candidate.hyperparameters, settings)
         task = find_task(TASK)
         network = Network.fitting(self.data, task, self.architecture, candidate.hyperparameters, settings.level)
-        for epoch in fit(network.to(self.device), task, self.data, settings):
+        for epoch in self._sound(fit(network.to(self.device), task, self.data, settings)):
             told = " ".join(f"{epoch.metrics[of]:.4f}" for of in ("train_loss", "validation_loss"))
             self.say(f"epoch {epoch.number}/{count}: losses {told}, F1 {score_of(epoch):.4f}, "
                      f"{epoch.metrics['windows_per_s']:.0f} windows/s")  # fmt: skip
@@ -102,6 +105,13 @@ class Training:
                 config, self.data.classes, self.data.features, self.data.bands, epoch.weights, epoch.number,
                 epoch.metrics, epoch.rule,
             )  # fmt: skip
+
+    def _sound(self, epochs: Iterator[FitEpoch]) -> Iterator[FitEpoch]:
+        """As long as the loss is finite."""
+        try:
+            yield from epochs
+        except FloatingPointError as error:
+            self.say(f"given up: {error}")
 
     def search(self, candidates: Sequence[Candidate], until: float) -> tuple[Candidate, float, list[dict[str, Any]]]:
         """Successive halving by validation F1: the best candidate, seconds of its epochs, and what was tried.
@@ -119,8 +129,8 @@ class Training:
                     break
                 self.say(f"trying {candidate}")
                 told = [(epoch.metrics["seconds"], score_of(epoch)) for epoch, _ in self.epochs(candidate, count)]
-                seconds[str(candidate)] = min(of for of, _ in told)
-                scored.append((max(of for _, of in told), candidate))
+                seconds[str(candidate)] = min((of for of, _ in told), default=expected_s or 1.0)
+                scored.append((max((of for _, of in told), default=-1.0), candidate))
                 tried.append({"candidate": str(candidate), "epochs": count, "validation_f1": scored[-1][0]})
             is_whole = len(scored) == len(left)
             if scored:  # else those of the round before, the best first

@@ -6,6 +6,7 @@ stored.
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.default_kits import default_sound_font
-from data_prep.kits import SOUND_FONT_SUFFIXES
+from data_prep.kits import sound_font_files
 from data_prep.manifest import SPLITS
 from data_prep.melodic import MelodicNotes, read_melodic_notes, render_notes
 from data_prep.refused import Refused
 from data_prep.samples import FADE_SAMPLES
 from data_prep.sound_fonts import open_sound_font
 
+log = logging.getLogger(__name__)
 SUFFIXES = (".mid", ".midi")
 SHARES = (0.8, 0.9)  # of the files, by a hash of their content: training below the first, validation below the second
 # the music of the Freedoom project is for training, that of OpenMSX for validation and test
@@ -79,14 +81,19 @@ def whole_accompaniment(path: Path, font: Path) -> np.ndarray:
 
 
 def melodic_sound_fonts(places: Sequence[Path]) -> tuple[Path, ...]:
-    """The sound font of every installation, and those among ``places`` or in folders there with all instruments."""
+    """The sound font of every installation, and those among ``places`` or in folders there with all instruments.
+
+    A broken one is passed over with a warning. Refused where a place is not there.
+    """
     found = {default_sound_font()}
-    for place in places:
-        for path in [place] if place.is_file() else sorted(place.rglob("*")):
-            if path.suffix.lower() in SOUND_FONT_SUFFIXES and path.is_file():
-                programs = {program for bank, program in open_sound_font(path).presets if bank == 0}
-                if len(programs) >= FEWEST_PROGRAMS:
-                    found.add(path.resolve())
+    for path in sound_font_files(places):
+        try:
+            programs = {program for bank, program in open_sound_font(path).presets if bank == 0}
+        except Refused as error:
+            log.warning("sound font passed over: %s", error)
+            continue
+        if len(programs) >= FEWEST_PROGRAMS:
+            found.add(path)
     return tuple(sorted(found))
 
 

@@ -141,6 +141,17 @@ def _candidates(place: Path) -> Iterator[Path]:
         yield from (Path(folder) / file for file in sorted(files) if file.lower().endswith(SOUND_FONT_SUFFIXES))
 
 
+def sound_font_files(places: Sequence[Path]) -> Iterator[Path]:
+    """The sound fonts at or below some places, but those that are left out; Refused where a place is not there."""
+    for place in places:
+        if not place.exists():
+            raise Refused(f"no folder of drum kits at {place}; check the path given to --kits")
+        for path in (candidate.resolve() for candidate in _candidates(place)):
+            left_out = any(word in _plain(path.stem) for word in TABLE["fonts_left_out"])
+            if path.suffix.lower() in SOUND_FONT_SUFFIXES and path.is_file() and not left_out:
+                yield path
+
+
 def find_kits(folders: Sequence[Path]) -> tuple[KitRef, ...]:
     """The kits in folders: each is a Hydrogen kit or a known collection of loose recordings, or holds some or .sf2/.sf3
     files up to three folders down; reads no recording.

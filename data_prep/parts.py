@@ -36,7 +36,7 @@ from data_prep.spectrogram import BANDS
 # Enough shards to keep workers busy on a small corpus, few enough to have all of a large one open.
 TRACKS_A_SHARD, FEWEST_SHARDS, MOST_SHARDS = 64, 16, 512
 BESIDE = {  # modules that no shard hangs on
-    *("check", "clicks", "colours", "job", "options", "pictures", "show"),
+    *("check", "clicks", "colours", "job", "onset_table", "options", "pictures", "show"),
     *("folder", "local_ray", "object_store", "remote_corpora", "remote_prep", "storage", "transfer", "workers"),
 }
 MAX_RECORD_BYTES = 256 * 2**20  # every track refused at length

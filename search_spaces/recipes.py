@@ -13,7 +13,7 @@ RECIPE_SPACES: dict[str, Mapping[str, Domain]] = {
         "shift_frames": tune.choice([0, 1]),
         "level": tune.choice(["as_recorded", "window"]),
         "class_gain_db": tune.choice([0.0, 4.0, 8.0]),
-        "class_equaliser_db": tune.choice([0.0, 4.0, 8.0]),
+        "class_equaliser_db": tune.choice([0.0, 6.0, 12.0]),
         "class_pitch_semitones": tune.choice([0.0, 1.0, 2.0]),
         "class_attack_db": tune.choice([0.0, 6.0]),
         "class_damping_db_per_s": tune.choice([0.0, 60.0, 120.0]),

@@ -41,7 +41,7 @@ Made by
 
 Use it
 
-    mirtune evaluate {folder} --on {tags["corpora"].split("+")[0]}
+    mirtune evaluate {folder} --on {next((corpus for corpus, *_ in _tests(tags)), tags["corpora"].split("+")[0])}
     mirtune transcribe AUDIO --checkpoint {folder} --out midi
 
 `config.json` says how it was trained; `model.safetensors` holds the weights.

@@ -54,7 +54,7 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     from trainables.data import MIXED, check_fit
     from trainables.mixing import check_recipe
     from trainables.tasks import find_task
-    from tuner.points import checked, read_points
+    from tuner.points import checked, own_points, read_points
 
     task = find_task(options.task)
     opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
@@ -73,6 +73,8 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     space = _space(space_of(options.architecture, options.recipe), options.narrow)
     _refuse_values(options)
     found = began.points if began else read_points(options.points, options.architecture, options.tracking_uri)
+    if not began and not found:
+        found = own_points(options.recipe, space)
     points = checked(found, space, options.points)
     manifests = [corpus.manifest for corpus in opened.values()]
     bands, classes = min(of.bands for of in manifests), len(manifests[0].classes)

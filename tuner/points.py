@@ -44,23 +44,38 @@ def checked(points: Sequence[Point], space: "Mapping[str, Domain]", source: str)
 
     What a point does not name is left to the search. A whole number may stand for a float.
     """
-    from ray.tune.search.sample import Categorical
-
     for number, point in enumerate(points, 1):
         for key, value in point.items():
             check_known(f"hyperparameter in point {number} of {source}:", key, sorted(space))
-            domain = space[key]
-            if isinstance(domain, Categorical):
-                fits = any(value == of and _is_of(type(of), value) for of in domain.categories)
-            else:
-                number_like = isinstance(value, int | float) and not isinstance(value, bool)
-                fits = number_like and domain.lower <= value <= domain.upper  # type: ignore[attr-defined]
-            if not fits:
+            if not _fits(space[key], value):
                 raise Refused(
-                    f"point {number} of {source} has {key} = {value!r}; expected {_words(domain)}: correct it or leave "
-                    "it out"
+                    f"point {number} of {source} has {key} = {value!r}; expected {_words(space[key])}: correct it or "
+                    "leave it out"
                 )
     return [dict(point) for point in points]
+
+
+def own_points(recipe: str, space: "Mapping[str, Domain]") -> list[Point]:
+    """A recipe's own values, for a search over them to begin with; none where the recipe has no space of its own."""
+    from search_spaces import RECIPE_SPACES
+    from search_spaces.common import OPTIMISER
+    from trainables.config import RECIPES
+
+    if not RECIPE_SPACES[recipe]:
+        return []
+    values = RECIPES[recipe].to_dict()
+    values |= values.pop("augmentation")
+    names = [name for name in (*OPTIMISER, *RECIPE_SPACES[recipe]) if name in space]
+    return [{name: values[name] for name in names if _fits(space[name], values[name])}]
+
+
+def _fits(domain: "Domain", value: Any) -> bool:
+    from ray.tune.search.sample import Categorical
+
+    if isinstance(domain, Categorical):
+        return any(value == of and _is_of(type(of), value) for of in domain.categories)
+    number_like = isinstance(value, int | float) and not isinstance(value, bool)
+    return number_like and domain.lower <= value <= domain.upper  # type: ignore[attr-defined]
 
 
 def _is_of(kind: type, value: Any) -> bool:

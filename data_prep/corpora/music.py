@@ -22,6 +22,7 @@ from data_prep.corpora.track import Annotated, CorpusSource, Framed, PrepOptions
 from data_prep.default_kits import default_sound_font
 from data_prep.manifest import MOST_TRACKS, MUSIC, SPLITS
 from data_prep.onsets import Onsets
+from data_prep.refused import Refused
 from data_prep.spectrogram import log_spectrogram_of
 
 HOURS = 0.4  # of made-up music, unless --hours says otherwise
@@ -71,6 +72,11 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     """Every file of ``options.accompaniment`` by every sound font among ``options.kits``, or made-up music."""
     fonts = melodic_sound_fonts(options.kits)
     files = load_accompaniments(options.accompaniment).files
+    if options.hours is not None and all(files[split] for split in SPLITS):
+        raise Refused(
+            f"--hours {options.hours:g} is of made-up music, and {options.accompaniment} has files for every split, "
+            "which are rendered whole; leave out --hours"
+        )
     named: Counter[str] = Counter()
     for split in SPLITS:
         for file in files[split]:

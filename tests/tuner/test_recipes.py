@@ -186,3 +186,14 @@ def test_corpora_to_mix_stand_beside_one_that_validates(options, tmp_path):
         check(replace(asked, corpora=("clicks_stems",)))
     with pytest.raises(Refused, match="'clicks_stems', 'music' are there to be mixed in training, which"):
         check(replace(asked, recipe="study"))
+
+
+def test_a_search_begins_with_the_recipe_itself(options):
+    (point,) = check(options).points
+    values = {**RECIPES["mirtune"].to_dict(), **RECIPES["mirtune"].augmentation.to_dict()}
+    assert set(RECIPE_SPACES["mirtune"]) < set(point)
+    assert {name: values[name] for name in point} == point
+    assert check(replace(options, recipe="study")).points == []
+    (narrowed,) = check(replace(options, narrow={"music_share": (0, 0.5), "stretch": (0.1,)})).points
+    assert "music_share" not in narrowed
+    assert narrowed["stretch"] == 0.1

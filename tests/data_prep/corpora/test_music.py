@@ -1,5 +1,7 @@
 """Music to mix under drums: from files, by every sound font, or made up; nothing in it is marked."""
 
+import shutil
+
 import mido
 import numpy as np
 import pytest
@@ -85,7 +87,7 @@ def test_files_without_a_melody_are_left_out_with_a_reason(tmp_path):
         write_music(tmp_path / "music" / f"{number}.mid", seed=number, seconds=1)
     write_music(tmp_path / "music" / "drums.mid", seed=9, melody=False)
     (tmp_path / "music" / "broken.mid").write_bytes(b"no MIDI")
-    manifest, _ = prepared(tmp_path / "shards", accompaniment=tmp_path / "music", hours=0.01)
+    manifest, _ = prepared(tmp_path / "shards", accompaniment=tmp_path / "music")
     reasons = {of["id"].rsplit("/")[-1].split("-")[1]: of["reason"] for of in manifest.refused}
     assert set(reasons) == {"drums", "broken"}
     assert "has no melodic notes; expected General MIDI music: leave it out" in reasons["drums"]
@@ -105,3 +107,20 @@ def test_files_of_one_name_are_two_tracks(tmp_path, places):
     tracks = list(CORPORA["music"].tracks(None, PrepOptions(accompaniment=tmp_path / "music")))
     ids = [track.id for track in tracks if track.recording.file]
     assert len(set(ids)) == len(ids) == 2
+
+
+def test_what_cannot_be_is_refused_and_a_broken_font_is_passed_over(tmp_path, caplog):
+    write_music(tmp_path / "midi" / "0.mid", seed=0)
+    with pytest.raises(Refused, match=r"no folder of drum kits at .*/nowhere; check the path given to --kits"):
+        list(CORPORA["music"].tracks(None, PrepOptions(kits=(tmp_path / "nowhere",))))
+    for number in range(40):
+        write_music(tmp_path / "many" / f"{number}.mid", seed=number, seconds=0.5)
+    with pytest.raises(Refused, match=r"--hours 2 is of made-up music, and .* files for every split"):
+        list(CORPORA["music"].tracks(None, PrepOptions(hours=2, accompaniment=tmp_path / "many")))
+    (tmp_path / "fonts").mkdir()
+    (tmp_path / "fonts" / "broken.sf2").write_bytes(b"RIFF")
+    shutil.copy(default_sound_font(), tmp_path / "fonts" / "Another.sf2")
+    options = PrepOptions(kits=(tmp_path / "fonts",), accompaniment=tmp_path / "midi")
+    fonts = {track.recording.font.name for track in CORPORA["music"].tracks(None, options) if track.recording.file}
+    assert fonts == {"Another.sf2", "TimGM6mb.sf2"}
+    assert "broken.sf2" in caplog.text

@@ -4,30 +4,39 @@ A third of the snare hits of human performances are played at a quarter of full 
 them leave no trace. People who annotate recordings do not write such hits down. T frames, F bands, N onsets.
 """
 
+from functools import cache
+
 import numpy as np
 
 from data_prep.midi import Notes
 from data_prep.onsets import onset_frames
 from data_prep.pieces import PIECE_CLASS, PITCHES
 from data_prep.render import STEMS, Rendered
-from data_prep.spectrogram import log_spectrogram
+from data_prep.spectrogram import filterbank, log_spectrogram
 
-RISE, IN_BANDS = 0.3, 6  # of the mix, in half an octave of bands: -10 dB
+RISE, OCTAVES = 0.3, 0.5  # of the mix (-10 dB), in bands that make up half an octave
 BEFORE_FRAMES, AFTER_FRAMES = 3, 3  # the rise is from the quietest frame before to the loudest after
 SILENT = 1e-4  # the front end's magnitude of what is no sound
 
 
-def audible(stem: np.ndarray, mix: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether the magnitudes (T, F) of what is struck rise by RISE of the mix's (T, F) in some bands.
+@cache
+def band_octaves() -> np.ndarray:
+    """(F,) how much of an octave each band stands for: much at the bottom, where a band is one bin."""
+    return np.gradient(np.log2(filterbank().argmax(axis=1)))
 
-    ``frames``: (N,) where the hits are.
+
+def audible(stem: np.ndarray, mix: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether the magnitudes (T, F) of what is struck rise by RISE of the mix's (T, F) in OCTAVES.
+
+    ``frames``: (N,) where the hits are. Before the first frame there is silence.
     """
     last = len(stem) - 1
-    around = [np.clip(frames + step, 0, last) for step in range(-BEFORE_FRAMES, AFTER_FRAMES + 1)]
-    before = np.min([stem[at] for at in around[:BEFORE_FRAMES]], axis=0)  # (N, F)
-    after = around[BEFORE_FRAMES:]
+    padded = np.concatenate([np.zeros_like(stem[:BEFORE_FRAMES]), stem])
+    lead = len(padded) - len(stem)
+    before = np.min([padded[frames + lead - step] for step in range(1, lead + 1)], axis=0)  # (N, F)
+    after = [np.clip(frames + step, 0, last) for step in range(AFTER_FRAMES + 1)]
     heard = np.max([(stem[at] - before) / (mix[at] + SILENT) for at in after], axis=0)
-    return (heard >= RISE).sum(axis=1) >= IN_BANDS
+    return (heard >= RISE) @ band_octaves() >= OCTAVES
 
 
 def magnitudes(samples: np.ndarray) -> np.ndarray:

@@ -7,19 +7,17 @@ reverberation a running sum of power, two sounds together lie between the root o
 B batch, T frames, S stems (classes), F bands, K classes. Magnitudes are float32 and not below 0.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data_prep.audible import AFTER_FRAMES, BEFORE_FRAMES, IN_BANDS, SILENT
+from data_prep.audible import AFTER_FRAMES, BEFORE_FRAMES, OCTAVES, SILENT, band_octaves
 from data_prep.onsets import NEIGHBOUR, ONSET
-from data_prep.rates import FRAMES_PER_S, SAMPLE_RATE_HZ
+from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.spectrogram import FFT_SAMPLES, filterbank
 
-EARLY_FRAMES, ATTACK_FRAMES, LEAST_TAIL_DB = 2, 5, -40.0
 DARK_FROM_HZ = 2000.0
 EQUALISER_POINTS = 6  # along the bands, with straight lines between them
 TINY = 1e-8
@@ -121,7 +119,7 @@ def audible(stems: Tensor, mix: Tensor, halves: Tensor, stem_of: Sequence[int | 
     """(B, T, K) halves without the onsets whose sound does not stand out; what data_prep.audible does, on any device.
 
     ``stems`` (B, S, T, F) as they are in the ``mix`` (B, T, F); ``stem_of``: the stem that has a class, None where its
-    onsets stay. An onset stays if the stem rises by ``rise`` of the mix in IN_BANDS bands.
+    onsets stay. An onset stays if the stem rises by ``rise`` of the mix in OCTAVES, and where a window begins.
     """
     marks = torch.where(halves == ONSET, halves, 0)
     window, at, of = marks.nonzero(as_tuple=True)
@@ -133,37 +131,10 @@ def audible(stems: Tensor, mix: Tensor, halves: Tensor, stem_of: Sequence[int | 
     heard = torch.zeros_like(before)
     for frame in around[BEFORE_FRAMES:]:
         heard = torch.maximum(heard, (stems[window, rows, frame] - before) / (mix[window, frame] + SILENT))
-    lost = (heard >= rise).sum(dim=1) < IN_BANDS
+    octaves = torch.as_tensor(band_octaves(), dtype=torch.float32, device=marks.device)
+    lost = ((heard >= rise).float() @ octaves < OCTAVES) & (at >= BEFORE_FRAMES)
     marks[window[lost], at[lost], of[lost]] = 0
     return with_neighbours(marks)
-
-
-def since_onset(halves: Tensor, stem_of: Sequence[int | None], stems: int) -> Tensor:
-    """(B, T, K) halves -> (B, S, T): frames since each stem's latest onset began to sound; infinity before the first.
-
-    A frame's transform reaches further than its middle, so an onset sounds EARLY_FRAMES before its own frame.
-    """
-    batch, frames, _ = halves.shape
-    latest = torch.full((batch, stems, frames), -math.inf, device=halves.device)
-    at = torch.arange(frames, device=halves.device, dtype=torch.float32) - EARLY_FRAMES
-    for of, stem in enumerate(stem_of):
-        if stem is not None:
-            struck = torch.where(halves[:, :, of] == ONSET, at, -math.inf)
-            struck = torch.cat((struck[:, EARLY_FRAMES:], struck[:, :EARLY_FRAMES].fill_(-math.inf)), dim=1)
-            latest[:, stem] = torch.maximum(latest[:, stem], struck)
-    return at + EARLY_FRAMES - latest.cummax(dim=2).values
-
-
-def transient_gains(since: Tensor, attacks_db: Tensor, dampings_db: Tensor) -> Tensor:
-    """(B, S, T) frames since an onset -> gains of the same shape: a transient shaper's.
-
-    The first ATTACK_FRAMES are ``attacks_db`` (B, S) louder than what follows, which decays by ``dampings_db`` (B, S) a
-    second more than it did, by LEAST_TAIL_DB at most.
-    """
-    attack = attacks_db.unsqueeze(2) * (since < ATTACK_FRAMES)
-    tail = dampings_db.unsqueeze(2) / FRAMES_PER_S * (since - ATTACK_FRAMES).clamp(min=0)
-    gains = amplitude(attack - tail.clamp(max=-LEAST_TAIL_DB))
-    return torch.where(since.isinf(), 1.0, gains)
 
 
 def dynamics(magnitudes: Tensor, exponents: Tensor) -> Tensor:

@@ -45,9 +45,10 @@ class Checkpoint:
 
     def _empty(self) -> Network:
         config = self.config
+        moments = torch.zeros(self.bands) if config.settings.standardise == "bands" else 0.0
         return Network(
-            find_task(config.task), config.architecture, config.hyperparameters,
-            bands=self.bands, classes=len(self.classes), level=config.settings.level,
+            find_task(config.task), config.architecture, config.hyperparameters, bands=self.bands,
+            classes=len(self.classes), mean=moments, deviation=moments, level=config.settings.level,
         )  # fmt: skip
 
     @property

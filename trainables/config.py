@@ -12,6 +12,8 @@ RECIPE_NAMES = ("study", "mirtune")
 LEVELS = ("as_recorded", "window")  # what at_level does to the bands before the network
 SCHEDULES = ("plateau", "cosine")
 STOPS = ("loss", "score")
+WEIGHED = ("frames", "classes")  # by the classes' weights: whole frames, or each class where it sounds
+STANDARDISED = ("all", "bands")  # the network's input: by one mean and deviation, or by each band's
 MOST_SHIFT_FRAMES = 5
 MOST_EPOCH_WINDOWS = 1 << 31
 AUGMENTATION_MOST: dict[str, float] = {  # each number's highest value; the lowest is 0
@@ -21,11 +23,12 @@ AUGMENTATION_MOST: dict[str, float] = {  # each number's highest value; the lowe
     **dict.fromkeys(("music_share", "room_share", "compression_share", "noise_share"), 1),
     **dict.fromkeys(("bleed_share", "silence_share"), 1),
     "audible_rise": 10,
-    "class_attack_db": 40,
-    "class_damping_db_per_s": 1000,
 }
 MOST_OVER_MUSIC_DB = 60.0
-CHOICES = {"precision": PRECISIONS, "recipe": RECIPE_NAMES, "stop_on": STOPS, "schedule": SCHEDULES, "level": LEVELS}
+CHOICES = {
+    **{"precision": PRECISIONS, "recipe": RECIPE_NAMES, "stop_on": STOPS, "schedule": SCHEDULES, "level": LEVELS},
+    **{"weigh": WEIGHED, "standardise": STANDARDISED},
+}
 
 
 class Config:
@@ -83,8 +86,6 @@ class Augmentation(Config):
     class_gain_db: float = 0.0  # each class's own level
     class_equaliser_db: float = 0.0
     class_pitch_semitones: float = 0.0
-    class_attack_db: float = 0.0  # of each class's own hits, against what rings on
-    class_damping_db_per_s: float = 0.0  # by which they decay faster, at most
     gain_db: float = 0.0
     equaliser_db: float = 0.0
     music_share: float = 0.0
@@ -136,6 +137,8 @@ class Settings(Config):
     recipe: str = "study"  # the one these began with
     augmentation: Augmentation = field(default_factory=Augmentation)
     weight_scale: float = 1.0  # of the class weights; the smaller, the more frames count the same
+    weigh: str = "frames"
+    standardise: str = "all"
     stop_on: str = "loss"  # what has to stand still: validation loss, or the task's metric
     average_decay: float = 0.0  # of the weights' moving average, a step; 0: none is kept
     shift_frames: int = 0  # by which the loss lets a positive be early or late
@@ -172,8 +175,11 @@ MIRTUNE = Settings(
     recipe="mirtune",
     learning_rate=4e-3,
     batch_size=32,
-    weight_scale=1.0,
+    weight_scale=0.3,
+    weigh="classes",
+    standardise="bands",
     stop_on="score",
+    stop_patience_epochs=40,
     average_decay=0.999,
     schedule="cosine",
     epoch_windows=2000,
@@ -183,9 +189,7 @@ MIRTUNE = Settings(
         class_gain_db=4,
         class_equaliser_db=6,
         class_pitch_semitones=2,
-        class_attack_db=6,
-        class_damping_db_per_s=60,
-        gain_db=12,
+        gain_db=6,
         equaliser_db=6,
         music_share=0.75,
         room_share=0.5,

@@ -155,7 +155,7 @@ class TrainingData:
     """What training needs of its corpora: windows to learn from and to validate on, and what the manifests know.
 
     ``sources``: all splits to learn from, ``train`` (recordings as they are) and stems. ``music``: what training mixes
-    under them. ``mixed``: names of the corpora of stems and music. Mean, deviation: of ``train``.
+    under them. ``mixed``: names of the corpora of stems and music. Mean, deviation: of ``train``; or by band, (F,).
     """
 
     train: SplitData
@@ -165,8 +165,8 @@ class TrainingData:
     classes: tuple[str, ...]
     bands: int
     features: str
-    mean: float
-    deviation: float
+    mean: float | Tensor
+    deviation: float | Tensor
     rates: np.ndarray  # (K,) onsets of each class a training frame
     mixed: tuple[str, ...] = ()
 

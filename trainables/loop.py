@@ -160,7 +160,8 @@ def accumulate(
         with stopwatch.stage("forward"):
             with autocast(weights.device, settings.precision):
                 logits = network(some)
-            loss = task.loss(logits, task.decode(their), weights, settings.shift_frames) * (len(some) / len(bands))
+            loss = task.loss(logits, task.decode(their), weights, settings.shift_frames, settings.weigh)
+            loss = loss * (len(some) / len(bands))
         with stopwatch.stage("backward"):
             loss.backward()
         total += loss.detach()

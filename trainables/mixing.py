@@ -24,6 +24,7 @@ from trainables.placement import Batches, Windows, place
 from trainables.studio import Studio
 
 SIZE_POWER = 0.5  # how often windows are drawn from recordings and from stems grows with the root of how many there are
+LEAST_DEVIATION = 0.01  # of a band, so that one without sound is not blown up
 MOMENTS_BATCH, MOMENTS_BATCHES = 32, 8  # that mean and deviation are taken from
 
 
@@ -72,11 +73,10 @@ class MixedWindows(Windows):
 
     _batches = None  # type: ignore[assignment]
 
-    def moments(self, seed: int) -> tuple[float, float]:
-        """Mean and deviation of the values that a network will be given."""
+    def some(self, seed: int) -> Tensor:
+        """Bands (B, T, F) as a network will be given them."""
         batches = self.shuffled(MOMENTS_BATCH, np.random.default_rng(seed))
-        bands = torch.cat([of for of, _ in islice(batches, MOMENTS_BATCHES)])
-        return float(bands.mean()), float(bands.std())
+        return torch.cat([of for of, _ in islice(batches, MOMENTS_BATCHES)])
 
     def _source_of(self, places: np.ndarray) -> np.ndarray:
         """Which source each window numbered through all of them is from."""
@@ -106,16 +106,15 @@ class MixedWindows(Windows):
             halves = stretched_targets(halves, torch.zeros_like(speeds), speeds, WINDOW_FRAMES)
             stems = stretched(stems, speeds.unsqueeze(1) * torch.arange(WINDOW_FRAMES, device=self.device))
         apart = torch.from_numpy(self._apart[self._source_of(places)]).to(self.device)
-        struck = halves * apart[:, None, None]  # what rings on in a recording of all is nobody's own
-        played = studio.played(magnitudes_of(stems).transpose(1, 2), struck, self._stem_of)
-        recording = studio.in_a_room(played)
+        played = studio.played(magnitudes_of(stems).transpose(1, 2))
+        recording = studio.in_a_room(played, apart)
         empty = draws.chance(asked.bleed_share + asked.silence_share, count)
         silent = empty & draws.chance(asked.silence_share / max(asked.bleed_share + asked.silence_share, 1e-9), count)
         recording = recording * ~empty[:, None, None]
         if self._music is not None and (asked.music_share or asked.bleed_share):
             numbers = generator.integers(len(self._music), size=count)
             spans = spans_near(self._music.split, numbers, WINDOW_FRAMES, generator)
-            recording = studio.over(recording, magnitudes_of(self._music.read(spans, WINDOW_FRAMES)[0]), empty)
+            recording = studio.over(recording, magnitudes_of(self._music.read(spans, WINDOW_FRAMES)[0]), empty, apart)
         mix = studio.with_noise(recording)
         halves = studio.heard(played, mix, halves, self._stem_of, apart) * ~empty[:, None, None]
         return bands_of(studio.mastered(mix, silent)), halves
@@ -144,7 +143,8 @@ def training_windows(data: TrainingData, settings: Settings, device: torch.devic
     """
     check_recipe(data.mixed, settings)
     asked: Augmentation = settings.augmentation
-    if asked.is_off and settings.level == "as_recorded" and not settings.epoch_windows and len(data.sources) == 1:
+    plain = asked.is_off and settings.level == "as_recorded" and settings.standardise == "all"
+    if plain and not settings.epoch_windows and len(data.sources) == 1:
         return place(data.sources[0], device, share, data.splits)
     return MixedWindows(data, settings, device, share)
 
@@ -154,5 +154,8 @@ def as_heard(data: TrainingData, settings: Settings, device: torch.device, share
     windows = training_windows(data, settings, device, share)
     if not isinstance(windows, MixedWindows):
         return data
-    mean, deviation = windows.moments(settings.seed)
-    return replace(data, mean=mean, deviation=deviation)
+    bands = windows.some(settings.seed)
+    if settings.standardise == "bands":
+        mean, deviation = bands.mean(dim=(0, 1)), bands.std(dim=(0, 1)).clamp(min=LEAST_DEVIATION)
+        return replace(data, mean=mean.cpu(), deviation=deviation.cpu())
+    return replace(data, mean=float(bands.mean()), deviation=float(bands.std()))

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Network(nn.Module):
-    """(B, T, F) bands -> (B, T, K) logits; its buffers hold the training corpora's mean and deviation."""
+    """(B, T, F) bands -> (B, T, K) logits; its buffers hold the mean and deviation of its data, or of each band."""
 
     def __init__(
         self, task: Task, architecture: str, hyperparameters: dict[str, Any], *, bands: int, classes: int,
-        mean: float = 0.0, deviation: float = 1.0, level: str = "as_recorded",
+        mean: float | Tensor = 0.0, deviation: float | Tensor = 1.0, level: str = "as_recorded",
     ) -> None:  # fmt: skip
         super().__init__()
         self.level = level  # of a recording that is listened to; training windows come at theirs
         self.model = build_model(architecture, hyperparameters, bands)
         self.head = task.head(self.model.features, classes)  # type: ignore[arg-type]
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("deviation", torch.tensor(deviation))
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("deviation", torch.as_tensor(deviation, dtype=torch.float32))
 
     @classmethod
     def fitting(

@@ -20,9 +20,7 @@ from trainables.augmentation import (
     pitch_matrix,
     power,
     reverberation,
-    since_onset,
     together,
-    transient_gains,
 )
 from trainables.config import Augmentation
 
@@ -31,8 +29,10 @@ CLASS_EXPONENTS, MIX_EXPONENTS = (0.6, 1.4), (0.7, 1.0)  # of dynamics: below 1 
 ROOM_S, ROOM_WET_DB = (0.15, 0.8), (-26.0, -8.0)
 ROOM_DARKENING = 0.5  # the highest band's reverberation lasts this much of the lowest's
 NOISE_DB, NOISE_COLOUR_DB = (-60.0, -25.0), 10.0  # under the mix
-SILENCE_DB = -100.0, -55.0  # of a magnitude of 1
-DARKER_DB = -10.0, 3.0  # at the top: renders are brighter than recorded mixes, by 3 to 9 dB above 8 kHz (evidence)
+SILENCE_DB = (-100.0, -55.0)  # of a magnitude of 1
+DARKER_DB = -14.0, 2.0  # at the top: renders are brighter than recorded mixes, by 3 to 9 dB above 8 kHz (evidence),
+BRIGHTER_DB = -2.0, 8.0  # and General MIDI instruments duller than voices and guitars
+QUIETER_DB = -10.0
 LEAST_POWER = 1e-6
 
 
@@ -44,44 +44,49 @@ class Studio:
     level: Callable[[Tensor], Tensor] | None
     draws: Draws
 
-    def played(self, stems: Tensor, halves: Tensor, stem_of: Sequence[int | None]) -> Tensor:
-        """(B, S, T, F): each class with a level, equaliser, tuning, attack, decay and dynamics of its own."""
+    def played(self, stems: Tensor) -> Tensor:
+        """(B, S, T, F): each class with a level, equaliser, tuning and dynamics of its own."""
         asked, draws, (count, classes) = self.asked, self.draws, stems.shape[:2]
         if asked.class_gain_db or asked.class_equaliser_db or asked.class_pitch_semitones or asked.pitch_semitones:
             stems = stems @ self._shaping(count, classes)
-        if asked.class_attack_db or asked.class_damping_db_per_s:
-            attacks_db = draws.between(-asked.class_attack_db, asked.class_attack_db, count, classes)
-            dampings_db = asked.class_damping_db_per_s * draws.between(0, 1, count, classes).square()
-            gains = transient_gains(since_onset(halves, stem_of, classes), attacks_db, dampings_db)
-            stems = stems * gains.unsqueeze(3)
         if asked.compression_share:
             changed = draws.chance(asked.compression_share, count, classes)
             stems = dynamics(stems, 1 - changed * (1 - draws.between(*CLASS_EXPONENTS, count, classes)))
         return stems
 
-    def in_a_room(self, stems: Tensor) -> Tensor:
-        """(B, S, T, F) -> (B, T, F), some with a reverberation."""
+    def in_a_room(self, stems: Tensor, apart: Tensor) -> Tensor:
+        """(B, S, T, F) -> (B, T, F); those that are ``apart`` (B,), not mixed already, darker and some in a room."""
         asked, draws, count = self.asked, self.draws, len(stems)
         recording = together(stems, draws.between(0, MOST_TONAL, count))
+        if asked.equaliser_db:
+            recording = recording * amplitude(darkness(draws, *DARKER_DB, count) * apart.unsqueeze(1)).unsqueeze(1)
         if not asked.room_share:
             return recording
         shorter = torch.linspace(1, ROOM_DARKENING, stems.shape[3], device=stems.device)
         decays = 10 ** (-6 / (draws.between(*ROOM_S, count, 1) * shorter * FRAMES_PER_S))  # of power: 60 dB
-        wet = amplitude(draws.between(*ROOM_WET_DB, count)) * draws.chance(asked.room_share, count)
+        wet = amplitude(draws.between(*ROOM_WET_DB, count)) * draws.chance(asked.room_share, count) * apart
         echo = reverberation(recording.square(), decays)
         return (recording.square() + echo * wet[:, None, None].square()).sqrt_()
 
-    def over(self, recording: Tensor, music: Tensor, empty: Tensor) -> Tensor:
-        """The recording (B, T, F) over music under some, and music alone where the window is ``empty`` (B,)."""
+    def over(self, recording: Tensor, music: Tensor, empty: Tensor, apart: Tensor) -> Tensor:
+        """The recording (B, T, F) over music under some, and music alone where the window is ``empty`` (B,).
+
+        What is not ``apart`` (B,) has its music already. Its level is never more than QUIETER_DB below most others', so
+        that a few soft hits do not bring the music down with them.
+        """
         asked, draws, count = self.asked, self.draws, len(recording)
         if asked.pitch_semitones or asked.equaliser_db:
             semitones = draws.between(-asked.pitch_semitones, asked.pitch_semitones, count)
-            gains = amplitude(equaliser(draws, asked.equaliser_db, count)).unsqueeze(1)
-            music = music @ (pitch_matrix(semitones) * gains)
+            curve = equaliser(draws, asked.equaliser_db, count)
+            if asked.equaliser_db:
+                curve = curve + darkness(draws, *BRIGHTER_DB, count)
+            music = music @ (pitch_matrix(semitones) * amplitude(curve).unsqueeze(1))
         ratio_db = draws.between(asked.over_music_low_db, asked.over_music_high_db, count)
-        factor = (power(recording) / power(music).clamp(min=LEAST_POWER)).sqrt() / amplitude(ratio_db)
-        factor = torch.where(empty | (power(recording) < LEAST_POWER), 1.0, factor)
-        factor = factor * (empty | draws.chance(asked.music_share, count))
+        powers = [power(of) for of in (recording, music)]
+        floors = [of.median() * 10 ** (QUIETER_DB / 10) for of in powers]
+        own, its = (torch.maximum(of, floor).clamp(min=LEAST_POWER) for of, floor in zip(powers, floors, strict=True))
+        factor = torch.where(empty | (powers[0] < LEAST_POWER), 1.0, (own / its).sqrt() / amplitude(ratio_db))
+        factor = factor * (empty | (apart & draws.chance(asked.music_share, count)))
         both = torch.stack((recording, music * factor[:, None, None]), dim=1)
         return together(both, draws.between(0, MOST_TONAL, count))
 
@@ -106,8 +111,7 @@ class Studio:
             changed = draws.chance(asked.compression_share, count)
             mix = dynamics(mix, 1 - changed * (1 - draws.between(*MIX_EXPONENTS, count)))
         if asked.equaliser_db:
-            curve = equaliser(draws, asked.equaliser_db, count) + darkness(draws, *DARKER_DB, count)
-            mix = mix * amplitude(curve).unsqueeze(1)
+            mix = mix * amplitude(equaliser(draws, asked.equaliser_db, count)).unsqueeze(1)
         if asked.silence_share:
             faint = self._noise(mix, amplitude(draws.between(*SILENCE_DB, count)))
             mix = torch.where(silent[:, None, None], faint, mix)

@@ -47,9 +47,9 @@ WITHOUT: dict[str, dict[str, Any]] = {  # the thing, and how it is switched off
     "windows of music alone, and of silence": {"bleed_share": 0, "silence_share": 0},
     "the window's level": {"level": "as_recorded"},
     "averaged weights": {"average_decay": 0},
-    "the study's class weights (a tenth instead)": {"weight_scale": 0.1},
-    "each class's own attack": {"class_attack_db": 0},
-    "each class's own decay": {"class_damping_db_per_s": 0},
+    "weights of classes (of frames instead)": {"weigh": "frames"},
+    "class weights scaled to 0.3 (0.1 instead)": {"weight_scale": 0.1},
+    "each band's mean and deviation (one for all instead)": {"standardise": "all"},
     "labels of what can be heard alone": {"audible_rise": 0},
     "strict onsets (shifts of a frame allowed instead)": {"shift_frames": 1},
 }

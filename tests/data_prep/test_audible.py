@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.audible import IN_BANDS, RISE, audible, heard_notes
+from data_prep.audible import RISE, audible, band_octaves, heard_notes
 from data_prep.corpora.demo import GeneratedGroove
 from data_prep.corpora.rendered import Rendering
 from data_prep.kits import default_kits, load_kit
 from data_prep.midi import Notes
 from data_prep.rates import SAMPLE_RATE_HZ
 from data_prep.render import Rendered, render_stems
+from data_prep.spectrogram import BANDS
 
 KICK, SNARE, HAT, WHISTLE = 36, 38, 42, 71  # the last is no piece of a kit
 SECONDS = 4.0
@@ -42,7 +43,7 @@ def test_what_was_done_to_the_drums_is_done_to_each_hit():
     notes, stems = played(100)
     drums = stems.samples.sum(axis=0)
     noise = np.random.default_rng(0).normal(0, 0.02, len(drums)).astype(np.float32)
-    loud, quiet = (heard_notes(notes, stems, gain * drums, gain * drums + noise) for gain in (1.0, 0.003))
+    loud, quiet = (heard_notes(notes, stems, gain * drums, gain * drums + noise) for gain in (1.0, 0.0001))
     assert loud.all()
     assert not quiet[notes.pitches != WHISTLE].any()
 
@@ -50,7 +51,7 @@ def test_what_was_done_to_the_drums_is_done_to_each_hit():
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 100))
 def test_loudness_of_all_together_changes_nothing_and_more_of_the_rest_never_helps(seed, gain):
     rng = np.random.default_rng(seed)
-    stem, rest = (rng.random((30, 20)).astype(np.float32) + 0.1 for _ in range(2))
+    stem, rest = (rng.random((30, BANDS)).astype(np.float32) + 0.1 for _ in range(2))
     frames = rng.integers(0, 30, 12)
     heard = audible(stem, stem + rest, frames)
     louder = audible(stem, stem + 3 * rest, frames)
@@ -59,14 +60,23 @@ def test_loudness_of_all_together_changes_nothing_and_more_of_the_rest_never_hel
     assert rises.sum() <= 1  # the floor under silence is not scaled, so that one may be at the limit
 
 
-def test_the_limit_is_the_one_that_is_named():
-    stem, mix = np.zeros((20, 30)), np.ones((20, 30))
-    stem[10:, :IN_BANDS] = 1.01 * RISE
-    assert audible(stem, mix, np.array([10])).all()
-    assert not audible(0.98 * stem, mix, np.array([10])).any()
-    stem[10:, 0] = 0
-    assert not audible(stem, mix, np.array([10])).any()
-    assert not audible(stem, mix, np.array([3, 16])).any()  # no rise there
+def test_the_limit_is_half_an_octave_wherever_it_lies():
+    assert band_octaves().sum() == pytest.approx(np.log2(20_000 / 43), abs=0.3)
+    for first in (0, 20, 70):
+        stem, mix = np.zeros((20, BANDS)), np.ones((20, BANDS))
+        count = int(np.searchsorted(band_octaves()[first:].cumsum(), 0.5)) + 1
+        stem[10:, first : first + count] = 1.01 * RISE
+        assert audible(stem, mix, np.array([10])).all()
+        assert not audible(0.98 * stem, mix, np.array([10])).any()
+        assert not audible(stem, mix, np.array([3, 16])).any()  # no rise there
+        stem[:, first] = 0
+        assert not audible(stem, mix, np.array([10])).any()
+
+
+def test_a_hit_in_the_first_frame_is_heard():
+    stem = np.zeros((20, BANDS))
+    stem[0] = 1.0
+    assert audible(stem, stem, np.array([0])).all()
 
 
 def test_a_rendering_counts_what_it_leaves_out():

@@ -65,9 +65,10 @@ def test_groove(shared, tmp_path):
     assert len(held) == played.total() - played[None] - sum(
         lost.get(what, 0)
         for what in (
-            "onsets merged with their neighbour", "notes that the kit has no piece for", "onsets after the end",
+            *("onsets merged with their neighbour", "notes that the kit has no piece for", "onsets after the end"),
+            "hits that are lost in the mix",
         )
     )  # fmt: skip
-    assert len(held) > 0.95 * played.total()
+    assert len(held) > 0.92 * played.total()
     hours = sum(of["seconds"] for of in manifest["splits"].values()) / 3600
     assert hours == pytest.approx(13.6, abs=1.0)

@@ -27,11 +27,9 @@ from trainables.augmentation import (
     pitch_matrix,
     power,
     reverberation,
-    since_onset,
     stretched,
     stretched_targets,
     together,
-    transient_gains,
     with_neighbours,
 )
 from trainables.level import bands_of, magnitudes_of
@@ -310,21 +308,6 @@ def marks_at(*places: tuple[int, int], frames: int = 40, classes: int = 2) -> to
     return with_neighbours(halves)
 
 
-def test_transients_are_shaped_from_each_onset_of_a_stem_on():
-    since = since_onset(marks_at((10, 0), (30, 0), (20, 1)), [0, 1], 3)
-    assert since.shape == (1, 3, 40)
-    assert since[0, 0, :8].isinf().all()
-    assert since[0, 0, 8:28].tolist() == list(range(20))
-    assert since[0, 0, 28:].tolist() == list(range(12))
-    assert since[0, 2].isinf().all()
-    gains = transient_gains(since, torch.full((1, 3), 6.0), torch.full((1, 3), 100.0))
-    db = 20 * gains.log10()
-    torch.testing.assert_close(db[0, 0, 8:13], torch.full((5,), 6.0))
-    torch.testing.assert_close(db[0, 0, 14:28].diff(), torch.full((13,), -1.0))  # 100 dB a second
-    assert not db[0, 2].any()
-    assert (transient_gains(since, torch.zeros(1, 3), torch.zeros(1, 3)) == 1).all()
-
-
 @given(SEEDS)
 def test_what_can_be_heard_is_the_same_on_samples_and_on_batches(seed):
     rng = np.random.default_rng(seed)
@@ -334,6 +317,7 @@ def test_what_can_be_heard_is_the_same_on_samples_and_on_batches(seed):
     kept = audible(torch.from_numpy(stems)[None], torch.from_numpy(mix)[None], halves, [1, None], 0.3)
     expected = halves.clone()
     frames = np.flatnonzero(halves[0, :, 0] == ONSET)
+    frames = frames[frames >= 3]  # a window's beginning is not a track's
     lost = frames[~samples_audible(stems[1], mix, frames)]
     expected[0, lost, 0] = 0
     assert torch.equal(kept == ONSET, expected == ONSET)

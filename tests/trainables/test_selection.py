@@ -24,6 +24,7 @@ from trainables.peaks import PeakRule
 from trainables.placement import MappedWindows
 from trainables.schedule import cosine_factor
 from trainables.state import TrainingState
+from trainables.tasks import drum_onsets
 from trainables.training import Training
 
 CPU = torch.device("cpu")
@@ -293,3 +294,20 @@ def test_an_epoch_has_as_many_steps_as_its_windows_need(data, monkeypatch):
     epochs = list(fit(network_of(data, "vit"), TASK, data, settings))
     assert epochs[-1].metrics["learning_rate"] == pytest.approx(5e-5)
     assert epochs[-1].snapshot._facts["learning_rates"] == [epochs[-1].metrics["learning_rate"]]
+
+
+def test_a_class_is_weighed_where_it_sounds_alone():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 30, 3, generator=generator)
+    targets = torch.randint(0, 3, (2, 30, 3), generator=generator) / 2
+    weights = torch.tensor([4.0, 0.5, 9.0])
+    expected = 0.0
+    for window, frame, of in np.ndindex(2, 30, 3):
+        x, t = float(logits[window, frame, of]), float(targets[window, frame, of])
+        plain = max(x, 0) - x * t + math.log1p(math.exp(-abs(x)))
+        expected += plain * ((1 - t) + t * max(float(weights[of]), 1))
+    found = drum_onsets.loss(logits, targets, weights, weigh="classes")
+    assert float(found) == pytest.approx(expected / 60, rel=1e-5)
+    assert float(drum_onsets.loss(logits, targets, None, weigh="classes")) == pytest.approx(
+        float(drum_onsets.loss(logits, targets, None))
+    )

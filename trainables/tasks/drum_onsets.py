@@ -21,16 +21,22 @@ def infrequency_weights(rates: np.ndarray) -> np.ndarray:
     return -1 / (rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
 
 
-def loss(logits: Tensor, targets: Tensor, weights: Tensor | None, shift_frames: int = 0) -> Tensor:
+def loss(
+    logits: Tensor, targets: Tensor, weights: Tensor | None, shift_frames: int = 0, weigh: str = "frames"
+) -> Tensor:
     """Binary cross-entropy summed over classes, mean over frames; logits and targets (B, T, K), weights (K,) or None.
 
     With weights, a frame counts as much as the weights of the classes sounding in it together (a neighbour's half
-    counts half), at least 1. With ``shift_frames`` an onset may be that much early or late; see ``shifted``.
+    counts half), at least 1; or, with ``weigh`` "classes", a class where it sounds as much as its own weight, at least
+    1, and where it is silent 1, whatever sounds beside it. With ``shift_frames`` an onset may be that much early or
+    late; see ``shifted``.
     """
     if shift_frames:
         per_class, targets = shifted(logits.float(), targets, shift_frames)
     else:
         per_class = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    if weights is not None and weigh == "classes":
+        return (per_class * (1 + targets * (weights.clamp(min=1) - 1))).sum(dim=2).mean()
     per_frame = per_class.sum(dim=2)
     if weights is not None:
         per_frame = per_frame * (targets @ weights).clamp(min=1)

@@ -20,6 +20,8 @@ def card(version: "ModelVersion", folder: str) -> str:
     corpora = " and ".join(tags["corpora"].split("+"))
     metric = in_words(tags["metric"])
     rows = [f"| {corpora} | validation | {float(tags['validation']):.3f} |"]
+    names, scored = tags["corpora"].split("+"), {corpus for corpus, *_ in _tests(version.tags)}
+    tested = next((name for name in names if name in scored), names[0])  # those that are only mixed are not scored
     rows += [
         f"| {printable(corpus)} | test, protocol {protocol} | {value:.3f} |"
         for corpus, protocol, value in _tests(version.tags)
@@ -41,7 +43,7 @@ Made by
 
 Use it
 
-    mirtune evaluate {folder} --on {next((corpus for corpus, *_ in _tests(tags)), tags["corpora"].split("+")[0])}
+    mirtune evaluate {folder} --on {tested}
     mirtune transcribe AUDIO --checkpoint {folder} --out midi
 
 `config.json` says how it was trained; `model.safetensors` holds the weights.

@@ -10,6 +10,7 @@ from servers_mlflow import empty_store, sqlite_uri  # noqa: F401
 from data_prep.files import checksum
 from data_prep.refused import Refused
 from tuner import store
+from tuner.card import card
 from tuner.cli import main
 from tuner.leaderboard import leaderboard, table
 from tuner.registry import best_version, find, model_name, points, pull, register, versions
@@ -238,6 +239,13 @@ def test_a_card_shows_texts_on_their_lines(hostile, tmp_path):
     assert r"c\n\n# Run this" in text
     assert "\x1b" not in text
     (tmp_path / "out" / "README.md").unlink()
+
+
+def test_a_card_advises_a_corpus_that_can_be_scored():
+    tags = {"corpora": "clicks_stems+demo+music", "tests": '{"demo": {"protocol": "tracks", "micro_f1": 0.5}}'}
+    tags |= {"metric": "micro_f1", "validation": "0.5", "architecture": "rnn", "task": "drum_onsets", "command": "x"}
+    text = card(SimpleNamespace(tags=tags, version="1"), "best")
+    assert "mirtune evaluate best --on demo\n" in text
 
 
 @pytest.mark.parametrize("tests", ["[]", "null", '{"demo": 1}', "[[" * 9999, '{"demo": {"protocol": 1}}'])

@@ -1,6 +1,7 @@
 """The registry's rule: the alias `best` is at the best validation score; and what a hostile store cannot do."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient

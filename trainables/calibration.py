@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.metrics import TOLERANCE_FRAMES, _paired, _running_count, count_hits
+from trainables.metrics import TOLERANCE_FRAMES, count_hits, paired, running_count
 from trainables.peaks import STUDY_RULE, PeakRule, pick_peaks, stay_apart, surroundings, true_places
 
 SHARED: dict[str, tuple[Any, ...]] = {  # what is tried for each of the rule's shared numbers, in this order
@@ -93,7 +93,7 @@ class _Line:
     def __init__(self, activations: Tensor, marks: Tensor) -> None:
         frames, self.classes = activations.shape
         self.onsets = marks.sum(dim=0)
-        self._before = _running_count(marks.T)
+        self._before = running_count(marks.T)
         self._frames, self._stride = frames, frames + 2 * REACH
         rows = functional.pad(activations.T.float(), (REACH, REACH))
         crest = torch.ge(rows, FINE[0], out=torch.empty_like(rows))
@@ -128,7 +128,7 @@ class _Line:
         apart = true_places(stay_apart(maxima.at.index_select(0, of) + number * line, rule.apart_frames))
         number, of = number.index_select(0, apart), of.index_select(0, apart)
         taken = number.int() * int(self._before[-1])
-        hits = _paired(maxima.first.index_select(0, of) + taken, maxima.beyond.index_select(0, of) + taken)
+        hits = paired(maxima.first.index_select(0, of) + taken, maxima.beyond.index_select(0, of) + taken)
         cell = number * self.classes + maxima.row.index_select(0, of)
         cells = len(thresholds) * self.classes
         estimates = torch.bincount(cell, minlength=cells).view(-1, self.classes)

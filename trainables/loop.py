@@ -22,7 +22,7 @@ from trainables.inference import BATCH_WINDOWS
 from trainables.memory import MemoryGuard, keep_freed_memory
 from trainables.network import Network, autocast, best_device
 from trainables.peaks import PeakRule
-from trainables.placement import CONTEXT_BYTES, Windows, place
+from trainables.placement import CONTEXT_BYTES, TrainingWindows, place
 from trainables.schedule import plateau_of
 from trainables.state import TrainingState
 from trainables.stopwatch import Stopwatch
@@ -127,7 +127,7 @@ def fit(
 
 
 def train_epoch(
-    training: Training, task: Task, windows: Windows, weights: Tensor, settings: Settings, stopwatch: Stopwatch
+    training: Training, task: Task, windows: TrainingWindows, weights: Tensor, settings: Settings, stopwatch: Stopwatch
 ) -> float:  # fmt: skip
     """One pass over the training windows; the mean loss."""
     network, guard = training.network.train(), training.guards[0]

@@ -28,32 +28,32 @@ def count_hits(estimated: OnsetFrames | Tensor, reference: Tensor, tolerance_fra
     """Onsets or marks (B, T, K) against marks (B, T, K) bool -> (B, K, 3) int64: hits, false alarms, misses.
 
     From left to right, each estimate takes the first reference in its reach that is not taken; on a line this matching
-    is the largest. The walk has no end that the host waits for: see _paired.
+    is the largest. The walk has no end that the host waits for: see paired.
     """
     if isinstance(estimated, Tensor):
         estimated = OnsetFrames.of(estimated)
     assert estimated.shape == reference.shape, f"{tuple(estimated.shape)} against {tuple(reference.shape)}"
     batch, frames, classes = reference.shape
     at = estimated.places
-    before = _running_count(reference.transpose(1, 2))  # references before each place
+    before = running_count(reference.transpose(1, 2))  # references before each place
     row_start = torch.div(at, max(frames, 1), rounding_mode="floor") * frames
     first = before.index_select(0, torch.maximum(at - tolerance_frames, row_start))
     beyond = before.index_select(0, torch.minimum(at + tolerance_frames + 1, row_start + frames))
     row_edges = torch.arange(batch * classes + 1, device=at.device) * frames
     estimate_edges = torch.searchsorted(at, row_edges)
-    hits = _running_count(_paired(first, beyond)).index_select(0, estimate_edges).diff()
+    hits = running_count(paired(first, beyond)).index_select(0, estimate_edges).diff()
     alarms, misses = estimate_edges.diff() - hits, before.index_select(0, row_edges).diff() - hits
     return torch.stack((hits, alarms, misses), dim=1).long().view(batch, classes, 3)
 
 
-def _running_count(flags: Tensor) -> Tensor:
+def running_count(flags: Tensor) -> Tensor:
     """M bools, in any shape and read in its order -> (M + 1,) int32: how many are True before each, and in all."""
     counts = torch.zeros(flags.numel() + 1, dtype=torch.int32, device=flags.device)
     counts[1:].view(flags.shape).copy_(flags.view(torch.uint8))  # on a CPU bytes are cast quicker than bools
     return counts.cumsum_(0)
 
 
-def _paired(first: Tensor, beyond: Tensor) -> Tensor:
+def paired(first: Tensor, beyond: Tensor) -> Tensor:
     """(N,) bool: the estimates that find a reference; see _taken."""
     return _taken(first, beyond)[0]
 

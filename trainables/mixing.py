@@ -20,7 +20,7 @@ from trainables.augmentation import Draws, stretched, stretched_targets
 from trainables.config import Augmentation, Settings
 from trainables.data import Spans, SplitData, TrainingData
 from trainables.level import LEVELS, bands_of, magnitudes_of
-from trainables.placement import Batches, Windows, place
+from trainables.placement import Batches, TrainingWindows, place
 from trainables.studio import Studio
 
 SIZE_POWER = 0.5  # how often windows are drawn from recordings and from stems grows with the root of how many there are
@@ -28,7 +28,7 @@ LEAST_DEVIATION = 0.01  # of a band, so that one without sound is not blown up
 MOMENTS_BATCH, MOMENTS_BATCHES = 32, 8  # that mean and deviation are taken from
 
 
-class MixedWindows(Windows):
+class MixedWindows(TrainingWindows):
     """Windows of all corpora that are to be learned from, each changed and mixed with others by chance.
 
     The sources are stems, or recordings as they are (which count as one stem); music goes under them. An epoch has
@@ -66,12 +66,6 @@ class MixedWindows(Windows):
             count = min(batch_size, self._windows - first)
             sources = generator.choice(len(self._sizes), size=count, p=self._shares)
             yield self._mixed(self._firsts[sources] + generator.integers(self._sizes[sources]), draws, generator)
-
-    def in_order(self, batch_size: int) -> Batches:
-        """Mixed windows have no order."""
-        raise NotImplementedError
-
-    _batches = None  # type: ignore[assignment]
 
     def some(self, seed: int) -> Tensor:
         """Bands (B, T, F) as a network will be given them."""
@@ -136,7 +130,9 @@ def check_recipe(mixed: Sequence[str], settings: Settings) -> None:
         )
 
 
-def training_windows(data: TrainingData, settings: Settings, device: torch.device, share: float = 1.0) -> Windows:
+def training_windows(
+    data: TrainingData, settings: Settings, device: torch.device, share: float = 1.0
+) -> TrainingWindows:
     """The windows a network learns from: as they lie in the shards, or mixed anew where the settings ask for it.
 
     Raises Refused where ``check_recipe`` does.

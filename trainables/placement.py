@@ -27,8 +27,8 @@ AHEAD = 2  # batches on their way to the GPU while a step is computed
 Batches = Iterator[tuple[Tensor, ...]]  # bands (B, T, F) float16, targets (B, T, K) uint8 halves
 
 
-class Windows(ABC):
-    """The windows of a split, read batch by batch onto a device; how, is a subclass's matter."""
+class TrainingWindows(ABC):
+    """What a network learns from: an epoch of windows after another, on a device."""
 
     kind = ""
 
@@ -37,6 +37,14 @@ class Windows(ABC):
 
     def __len__(self) -> int:
         return len(self.split)
+
+    @abstractmethod
+    def shuffled(self, batch_size: int, generator: np.random.Generator) -> Batches:
+        """An epoch of training, all chance drawn from the generator."""
+
+
+class Windows(TrainingWindows):
+    """The windows of a split, read batch by batch onto a device; how, is a subclass's matter."""
 
     def shuffled(self, batch_size: int, generator: np.random.Generator) -> Batches:
         """An epoch of training: every window once, in random order and at a random offset."""

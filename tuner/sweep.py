@@ -181,8 +181,9 @@ def _finish(
         raise SweepFailed(f"all {len(records)} trials of sweep {plan.name} failed; the first said: {reason}")
     assert best.best is not None
     checkpoint = plan.folder / best.id / best.checkpoint
-    untested = ", ".join(sorted(set(options.corpora) - set(plan.tested)))
-    note = f"; {untested} has no test tracks and gives no test score" if untested else ""
+    untested = sorted(set(options.corpora) - set(plan.tested))
+    has, gives = ("has", "gives") if len(untested) == 1 else ("have", "give")
+    note = f"; {', '.join(untested)} {has} no test tracks and {gives} no test score" if untested else ""
     say(f"testing {best.name}, the best, with {searched.words} {best.best:.3f}{note}")
     try:
         tests, parameters = test(checkpoint, plan.tested, options, gpus)

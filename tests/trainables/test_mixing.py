@@ -231,7 +231,7 @@ def test_a_track_that_is_no_whole_window_ends_in_silence(opened):
     assert set(frames) == {LONG, SHORT}
     assert (spans.starts[frames == SHORT] == 0).all()
     assert (ends[frames == LONG] <= LONG).all()
-    bands, halves = windows.read(spans, windows._long)
+    bands, halves = windows._sources[0].read(spans, windows._long)
     for of in (bands, halves):
         assert not of[frames == SHORT][:, SHORT:].any()
 

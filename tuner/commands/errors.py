@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands import common
-from tuner.commands.common import open_prepared, print_json, print_table
-from tuner.commands.evaluate import add_scoring, scoring_rule
+from tuner.commands.common import print_json, print_table
+from tuner.commands.evaluate import add_scoring, scoring
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,17 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the report, and say in short what it holds and where it is."""
     from data_prep.refused import printable
     from trainables.errors import find_errors
-    from trainables.evaluation import check_scoring
     from tuner.error_report import write_report
-    from tuner.registry import resolve
 
-    gains_db = common.gains_of(arguments)
-    corpora, shards = open_prepared(arguments.on, arguments.shards)
-    for corpus in corpora:
-        check_scoring(corpus, arguments.split, arguments.protocol)
-    checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
-    named: dict[str, Any] = {"split": arguments.split, "protocol": arguments.protocol, "gains_db": gains_db}
-    named["rule"] = scoring_rule(checkpoint, arguments)
+    checkpoint, shards, named = scoring(arguments)
     found = [asdict(find_errors(checkpoint, corpus, shards, **named)) for corpus in arguments.on]
     files = write_report(arguments.out, arguments.checkpoint, found)
     if arguments.json:

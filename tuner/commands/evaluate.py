@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands import common
@@ -48,9 +49,9 @@ def scoring_rule(checkpoint: "Checkpoint", arguments: argparse.Namespace) -> "Pe
     return common.with_thresholds(rule, arguments.thresholds, checkpoint.classes)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Print scores: in JSON one object for one corpus, a list of them for several."""
-    from trainables.evaluation import check_scoring, evaluate
+def scoring(arguments: argparse.Namespace) -> tuple["Checkpoint", Path, dict[str, Any]]:
+    """The checkpoint, the folder of the corpora and how to score, as ``add_scoring`` asked; or Refused."""
+    from trainables.evaluation import check_classes, check_scoring
     from tuner.registry import resolve
 
     gains_db = common.gains_of(arguments)
@@ -58,8 +59,21 @@ def run(arguments: argparse.Namespace) -> None:
     for corpus in corpora:
         check_scoring(corpus, arguments.split, arguments.protocol)
     checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
-    named: dict[str, Any] = {"split": arguments.split, "protocol": arguments.protocol, "gains_db": gains_db}
-    named["rule"] = scoring_rule(checkpoint, arguments)
+    for corpus in corpora:  # before the first is scored
+        check_classes(checkpoint, corpus)
+    rule = scoring_rule(checkpoint, arguments)
+    return (
+        checkpoint,
+        shards,
+        {"split": arguments.split, "protocol": arguments.protocol, "gains_db": gains_db, "rule": rule},
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print scores: in JSON one object for one corpus, a list of them for several."""
+    from trainables.evaluation import evaluate
+
+    checkpoint, shards, named = scoring(arguments)
     scores = [
         evaluate(checkpoint, corpus, shards, **named).to_dict(by_track=arguments.tracks) for corpus in arguments.on
     ]

@@ -9,7 +9,7 @@ from data_prep.refused import Refused, check_known
 MOST = 1 << 63  # of a whole number that stands for a float
 PRECISIONS = ("auto", "bf16", "fp32")
 RECIPE_NAMES = ("study", "mirtune")
-LEVELS = ("as_recorded", "window")  # what at_level does to the bands before the network
+LEVELS = ("as_recorded", "window", "whitened")  # what at_level does to the bands before the network
 SCHEDULES = ("plateau", "cosine")
 STOPS = ("loss", "score")
 WEIGHED = ("frames", "classes")  # by the classes' weights: whole frames, or each class where it sounds
@@ -20,7 +20,7 @@ AUGMENTATION_MOST: dict[str, float] = {  # each number's highest value; the lowe
     **dict.fromkeys(("class_gain_db", "class_equaliser_db", "gain_db", "equaliser_db"), 40),
     **dict.fromkeys(("class_pitch_semitones", "pitch_semitones"), 12),
     "stretch": 0.5,
-    **dict.fromkeys(("music_share", "room_share", "compression_share", "noise_share"), 1),
+    **dict.fromkeys(("music_share", "ring_share", "room_share", "compression_share", "noise_share"), 1),
     **dict.fromkeys(("bleed_share", "silence_share"), 1),
     "audible_rise": 10,
 }
@@ -91,6 +91,7 @@ class Augmentation(Config):
     music_share: float = 0.0
     over_music_low_db: float = -12.0  # level of the recording over the music, drawn between these
     over_music_high_db: float = 6.0
+    ring_share: float = 0.0  # windows in which one class rings on
     room_share: float = 0.0
     compression_share: float = 0.0
     pitch_semitones: float = 0.0
@@ -183,10 +184,10 @@ MIRTUNE = Settings(
     average_decay=0.999,
     schedule="cosine",
     epoch_windows=2000,
-    level="window",
+    level="whitened",
     calibrate=True,
     augmentation=Augmentation(
-        class_gain_db=4,
+        class_gain_db=6,
         class_equaliser_db=6,
         class_pitch_semitones=2,
         gain_db=6,

@@ -12,6 +12,9 @@ from torch import Tensor
 LN_10 = math.log(10)
 REFERENCE = 3.0  # mean magnitude of a window's sounding frames: of loud, mastered music, and 1 + x is still no mere x
 SOUNDING = 0.01  # of the loudest frame's mean
+WHITENING, WHITENED_REFERENCE = 0.5, 30.0  # where 1 + x is nearly x: soft hits weigh as they do to the ear
+SILENT_BAND = 0.003  # of the loudest band's mean: what has no sound is not blown up
+TINY = 1e-6
 QUIETEST = 0.01  # what is below 0.01 of the reference is silence and stays quiet
 
 
@@ -25,15 +28,26 @@ def bands_of(magnitudes: Tensor) -> Tensor:
     return torch.log1p(magnitudes) / LN_10
 
 
-def levelled(magnitudes: Tensor) -> Tensor:
-    """Magnitudes (B, T, F) times one factor a window, which brings the mean of its sounding frames to REFERENCE."""
+def levelled(magnitudes: Tensor, reference: float = REFERENCE) -> Tensor:
+    """Magnitudes (B, T, F) times one factor a window, which brings the mean of its sounding frames to the reference."""
     frames = magnitudes.mean(dim=2)  # (B, T)
     sounding = frames > SOUNDING * frames.amax(dim=1, keepdim=True)
     mean = (frames * sounding).sum(dim=1) / sounding.sum(dim=1).clamp(min=1)
-    return magnitudes * (REFERENCE / mean.clamp(min=QUIETEST * REFERENCE))[:, None, None]
+    return magnitudes * (reference / mean.clamp(min=QUIETEST * REFERENCE))[:, None, None]
 
 
-LEVELS = {"as_recorded": None, "window": levelled}
+def whitened(magnitudes: Tensor) -> Tensor:
+    """Magnitudes (B, T, F) with each band WHITENING of the way, in dB, to the level of all; then ``levelled``.
+
+    So what an equaliser, a dark room or a bright master does to a window is halved in dB, and quiet bands are heard.
+    (Adaptive whitening, with the mean of a window in place of a recent peak: Stowell and Plumbley, ICMC 2007.)
+    """
+    means = magnitudes.mean(dim=1, keepdim=True)
+    shares = means / means.amax(dim=2, keepdim=True).clamp(min=TINY)
+    return levelled(magnitudes * (shares + SILENT_BAND) ** -WHITENING, WHITENED_REFERENCE)
+
+
+LEVELS = {"as_recorded": None, "window": levelled, "whitened": whitened}
 
 
 def at_level(bands: Tensor, policy: str, gain_db: float | Tensor = 0.0) -> Tensor:

@@ -100,7 +100,7 @@ class MixedWindows(TrainingWindows):
             halves = stretched_targets(halves, torch.zeros_like(speeds), speeds, WINDOW_FRAMES)
             stems = stretched(stems, speeds.unsqueeze(1) * torch.arange(WINDOW_FRAMES, device=self.device))
         apart = torch.from_numpy(self._apart[self._source_of(places)]).to(self.device)
-        played = studio.played(magnitudes_of(stems).transpose(1, 2))
+        played = studio.ringing(studio.played(magnitudes_of(stems).transpose(1, 2)), apart)
         recording = studio.in_a_room(played, apart)
         empty = draws.chance(asked.bleed_share + asked.silence_share, count)
         silent = empty & draws.chance(asked.silence_share / max(asked.bleed_share + asked.silence_share, 1e-9), count)

@@ -27,6 +27,7 @@ from trainables.config import Augmentation
 MOST_TONAL = 0.5  # see trainables.augmentation.together
 CLASS_EXPONENTS, MIX_EXPONENTS = (0.6, 1.4), (0.7, 1.0)  # of dynamics: below 1 compressed, above expanded
 ROOM_S, ROOM_WET_DB = (0.15, 0.8), (-26.0, -8.0)
+RING_S, RING_WET_DB = (0.8, 4.0), (-12.0, 3.0)
 ROOM_DARKENING = 0.5  # the highest band's reverberation lasts this much of the lowest's
 NOISE_DB, NOISE_COLOUR_DB = (-60.0, -25.0), 10.0  # under the mix
 SILENCE_DB = (-100.0, -55.0)  # of a magnitude of 1
@@ -53,6 +54,19 @@ class Studio:
             changed = draws.chance(asked.compression_share, count, classes)
             stems = dynamics(stems, 1 - changed * (1 - draws.between(*CLASS_EXPONENTS, count, classes)))
         return stems
+
+    def ringing(self, stems: Tensor, apart: Tensor) -> Tensor:
+        """(B, S, T, F): in some windows whose stems are ``apart`` (B,) one class rings on, as a ride never damped."""
+        if not self.asked.ring_share:
+            return stems
+        draws, (count, classes) = self.draws, stems.shape[:2]
+        rows = torch.arange(count, device=stems.device), (draws.between(0, 1, count) * classes).long()
+        powers = stems[rows].square()
+        decays = 10 ** (-6 / (draws.between(*RING_S, count, 1) * FRAMES_PER_S)).expand(-1, stems.shape[3])
+        wet = amplitude(draws.between(*RING_WET_DB, count)) * draws.chance(self.asked.ring_share, count) * apart
+        changed = stems.clone()
+        changed[rows] = (powers + reverberation(powers, decays) * wet[:, None, None].square()).sqrt_()
+        return changed
 
     def in_a_room(self, stems: Tensor, apart: Tensor) -> Tensor:
         """(B, S, T, F) -> (B, T, F); those that are ``apart`` (B,), not mixed already, darker and some in a room."""

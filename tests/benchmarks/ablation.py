@@ -5,11 +5,12 @@
 Each row is one short training, which with `--start CHECKPOINT` goes on from there: what is left out of a young
 network's data makes learning easier, whatever it does later. Choices are to be made by the rendered columns alone. With
 `--real` corpora that nothing is chosen by are scored as well, once a row. Rows that OUT.json has already are not
-trained again.
+trained again; it belongs to one start, architecture and length.
 """
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "crnn": {"layers": 2, "hidden": 72, "unit": "gru"},
     "rnn": {"layers": 2, "hidden": 144},
 }
+WHOLE = "nothing"
 WITHOUT: dict[str, dict[str, Any]] = {  # the thing, and how it is switched off
-    "nothing": {},
+    WHOLE: {},
     "each class's own level": {"class_gain_db": 0},
     "each class's own equaliser": {"class_equaliser_db": 0},
     "each class's own pitch": {"class_pitch_semitones": 0},
@@ -45,6 +47,7 @@ WITHOUT: dict[str, dict[str, Any]] = {  # the thing, and how it is switched off
     "stretch": {"stretch": 0},
     "noise": {"noise_share": 0},
     "windows of music alone, and of silence": {"bleed_share": 0, "silence_share": 0},
+    "each band's level (the window's alone)": {"level": "window"},
     "the window's level": {"level": "as_recorded"},
     "averaged weights": {"average_decay": 0},
     "weights of classes (of frames instead)": {"weigh": "frames"},
@@ -101,8 +104,9 @@ def scored(checkpoint: Checkpoint, corpus: str, split: str, shards: Path) -> dic
 
 
 def table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
-    """Markdown."""
+    """Markdown, with the change against the whole recipe in brackets where that has been measured."""
     columns = list(rows[0]["scores"])
+    whole = next((row["scores"] for row in rows if row["without"] == WHOLE), None)
     lines = [
         f"# What each part of the recipe is worth ({arguments.architecture}, {arguments.epochs} epochs of "
         f"{arguments.windows} windows a row, one seed)",
@@ -113,14 +117,32 @@ def table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         "| without | " + " | ".join(columns) + " | test by the study's rule |",
         "| --- |" + " --- |" * (len(columns) + 1),
     ]
-    whole = rows[0]["scores"]
     for row in rows:
+        compared = whole is not None and row["without"] != WHOLE
         cells = [
-            f"{of['f1']:.3f}" + (f" ({of['f1'] - whole[name]['f1']:+.3f})" if row is not rows[0] else "")
+            f"{of['f1']:.3f}" + (f" ({of['f1'] - whole[name]['f1']:+.3f})" if whole and compared else "")
             for name, of in row["scores"].items()
         ]
         lines.append(f"| {row['without']} | " + " | ".join(cells) + f" | {row['scores'][columns[1]]['plain_f1']:.3f} |")
     return "\n".join(lines) + "\n"
+
+
+def measured_with(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What all rows of a table have in common."""
+    names = ("architecture", "corpora", "epochs", "windows", "rate", "real", "start")
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def rows_of_earlier(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows that are there already; exits where they were measured otherwise."""
+    path = arguments.out.with_suffix(".json")
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    if content["measured_with"] != measured_with(arguments):
+        sys.exit(f"{path} was measured with {content['measured_with']}; give the same, or another --out")
+    return list(content["rows"])
 
 
 def main() -> None:
@@ -137,9 +159,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="of the same architecture")
     parser.add_argument("--only", nargs="*", help="rows whose name begins so")
     arguments = parser.parse_args()
-    path = arguments.out.with_suffix(".json")
-    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    corpora = tuple(arguments.corpora)
+    rows, corpora = rows_of_earlier(arguments), tuple(arguments.corpora)
     planned = [(name, corpora, changes) for name, changes in WITHOUT.items()]
     planned += [(name, tuple(c for c in corpora if word not in c), {}) for name, word in CORPORA_WITHOUT.items()]
     for name, of, changes in planned:
@@ -148,7 +168,8 @@ def main() -> None:
         if arguments.only and not name.startswith(tuple(arguments.only)):
             continue
         rows.append(row_of(name, of, settings_of(changes, arguments), arguments))
-        for suffix, text in ((".json", json.dumps(rows, indent=1) + "\n"), (".md", table(rows, arguments))):
+        content = json.dumps({"measured_with": measured_with(arguments), "rows": rows}, indent=1) + "\n"
+        for suffix, text in ((".json", content), (".md", table(rows, arguments))):
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(arguments.out.with_suffix(suffix)) as temporary:
                 temporary.write_text(text)

@@ -41,7 +41,7 @@ def test_training_windows_are_taken_as_they_come():
     for network in found:
         torch.manual_seed(1)  # of dropout
         network.heard = network(BANDS)
-    assert torch.equal(*(network.heard for network in found))
+    assert all(torch.equal(network.heard, found[0].heard) for network in found)
 
 
 @torch.inference_mode()

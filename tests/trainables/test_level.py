@@ -5,7 +5,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.level import LEVELS, QUIETEST, REFERENCE, SOUNDING, at_level, bands_of, levelled, magnitudes_of
+from trainables.level import (
+    LEVELS,
+    QUIETEST,
+    REFERENCE,
+    SOUNDING,
+    WHITENED_REFERENCE,
+    WHITENING,
+    at_level,
+    bands_of,
+    levelled,
+    magnitudes_of,
+    whitened,
+)
 
 
 def sound(seed: int, frames: int = 30) -> torch.Tensor:
@@ -67,3 +79,33 @@ def test_silence_stays_silence_and_is_finite():
 def test_nothing_is_done_where_nothing_is_asked():
     bands = torch.rand(2, 3, 4)
     assert at_level(bands, "as_recorded") is bands
+
+
+def equalised(seed: int, most_db: float) -> torch.Tensor:
+    """A factor (6,) for each band."""
+    return 10 ** ((torch.rand(6, generator=torch.Generator().manual_seed(seed)) - 0.5) * most_db / 10)
+
+
+@given(st.integers(0, 2**32), st.floats(-30, 30))
+def test_whitened_windows_do_not_depend_on_how_loud_they_were(seed, gain_db):
+    louder = whitened(sound(seed) * 10 ** (gain_db / 20))
+    torch.testing.assert_close(louder, whitened(sound(seed)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(louder.mean(dim=(1, 2)), torch.full((2,), WHITENED_REFERENCE), rtol=1e-4, atol=0)
+
+
+@given(st.integers(0, 2**32), st.floats(0, 12))
+def test_whitening_halves_an_equaliser_in_db(seed, most_db):
+    curve = equalised(seed, most_db)
+    change = (whitened(sound(seed) * curve) / whitened(sound(seed)))[0, 0].log()
+    left = change - change.mean()
+    half = (curve.log() - curve.log().mean()) * (1 - WHITENING)
+    torch.testing.assert_close(left, half, rtol=0.02, atol=0.02)
+
+
+def test_a_band_without_sound_is_not_blown_up():
+    silent = sound(0).clone()
+    silent[..., 0] = 0
+    faint = sound(0).clone()
+    faint[..., 0] *= 1e-6
+    for window in (silent, faint):
+        assert float(whitened(window)[..., 0].max()) < 0.02 * float(whitened(window).mean())

@@ -31,7 +31,8 @@ ALONE = {  # a half of the others
     "gain_db": 12, "class_gain_db": 4, "class_equaliser_db": 4, "class_pitch_semitones": 1, "equaliser_db": 6,
     "pitch_semitones": 2, "stretch": 0.1, "audible_rise": 10,
 }  # fmt: skip
-SOME = ("music_share", "room_share", "noise_share", "bleed_share", "silence_share")  # at a half, about half the windows
+# at a half, about half the windows
+SOME = ("music_share", "ring_share", "room_share", "noise_share", "bleed_share", "silence_share")
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +332,7 @@ def test_a_network_may_standardise_each_band_by_itself(folder, tmp_path):
 
 
 def test_what_is_mixed_already_gets_no_second_room_or_music(opened):
-    settings, asked = replace(OFF, epoch_windows=16), {"music_share": 1, "room_share": 1}
+    settings, asked = replace(OFF, epoch_windows=16), {"music_share": 1, "ring_share": 1, "room_share": 1}
     changed = []
     for names in (("clicks", "music"), ALL):
         off, on = (epoch_of(windows_of(opened(*names), settings, **of), batch_size=16)[0] for of in ({}, asked))

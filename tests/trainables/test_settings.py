@@ -86,7 +86,7 @@ def test_augmentation_refuses_nonsense(content, words):
         ({"shift_frames": 0.5}, "shift_frames = 0.5 in a Settings; expected int"),
         ({"schedule": "step"}, "unknown schedule 'step'; choose from plateau, cosine"),
         ({"epoch_windows": -1}, "epoch_windows = -1; expected 0 to"),
-        ({"level": "loud"}, "unknown level 'loud'; choose from as_recorded, window"),
+        ({"level": "loud"}, "unknown level 'loud'; choose from as_recorded, window, whitened"),
         ({"calibrate": 1}, "calibrate = 1 in a Settings; expected bool"),
         ({"augmentation": {"gain_db": "much"}}, "gain_db = 'much' in an Augmentation; expected float"),
         ({"augmentation": 1}, "augmentation = 1 in a Settings; expected Augmentation"),

@@ -1,7 +1,7 @@
 """A sweep: the search for one architecture's best hyperparameters on one or more corpora, which loses nothing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -195,6 +195,7 @@ def _finish(
     facts |= {"sweep": plan.name, "sweep.id": sweep_id, "trials": str(len(records)), "epochs": str(best.epochs)}
     facts |= {"epoch": str(best.best_epoch), "hyperparameters": json.dumps(best.hyperparameters)}
     facts |= {"command": options.command}
+    _draw(records, best, task.metric, plan)
     return {
         "name": plan.name,
         "metric": task.metric,
@@ -205,6 +206,16 @@ def _finish(
         "registered": publish(tracker, best.id, checkpoint, tests, {**tags, **facts}),
         "undone": searched.undone,
     }
+
+
+def _draw(records: Sequence[TrialRecord], best: TrialRecord, metric: str, plan: Plan) -> None:
+    from tuner.learning_curves import FILE, draw_learning_curves
+    from tuner.tracking import first_line, say
+
+    try:
+        plan.folder.write(FILE, draw_learning_curves(records, best, metric, f"{plan.name}: learning curves"))
+    except Exception as error:  # a picture must not end a sweep
+        say(f"the learning curves could not be drawn ({first_line(error)}); the sweep stands")
 
 
 def _write(profile: SweepProfile, plan: Plan) -> None:

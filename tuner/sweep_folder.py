@@ -2,6 +2,7 @@
 
 NAME/sweep.json      options, checksums of the corpora, the sweep's id; written before the first trial
      trial-0001/     see `tuner.trial_folder`
+     learning-curves.png, profile.json, profile.md     at the end
 """
 
 import json

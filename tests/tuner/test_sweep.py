@@ -13,6 +13,7 @@ from trainables.evaluation import evaluate
 from tuner import publish, tracking
 from tuner import search as search_module
 from tuner.cluster import is_this_machine
+from tuner.learning_curves import FILE
 from tuner.plan import check
 from tuner.profile import TrialProfile
 from tuner.reports import FAILURE
@@ -41,6 +42,10 @@ def test_the_best_trial_is_the_one_with_the_best_epoch(swept):
     finished = [record for record in swept.result.trials if record.state == "finished"]
     assert swept.result.best.best == max(record.best for record in finished)
     assert (Path(swept.result.checkpoint) / "model.safetensors").is_file()
+
+
+def test_its_learning_curves_are_drawn_beside_the_trials(swept):
+    assert (swept.folder / "sweeps" / "first" / FILE).read_bytes().startswith(b"\x89PNG")
 
 
 def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):

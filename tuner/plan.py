@@ -11,6 +11,7 @@ from tuner import store
 from tuner.options import SweepOptions, folder_of, made_name
 from tuner.prepared import open_corpus
 from tuner.sweep_folder import SweepFile
+from tuner.telling import say
 
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
@@ -50,6 +51,7 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     check_known("scheduler", options.scheduler, sorted(SCHEDULERS))
     if not options.corpora or len(set(options.corpora)) < len(options.corpora):
         raise Refused(f"corpora {', '.join(options.corpora) or '(none)'}: name at least one, and each once")
+    from data_prep.manifest import MUSIC, STEMS
     from data_prep.shards import bytes_a_frame
     from trainables.data import MIXED, check_fit
     from trainables.mixing import check_recipe
@@ -63,7 +65,11 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
         for split in ("train",) if name in mixed else ("train", "validation"):
             corpus.require(split)
     check_fit([corpus.manifest for corpus in opened.values()], task.targets)
-    check_recipe(mixed, _first_settings(options))
+    first = _first_settings(options)
+    check_recipe(mixed, first)
+    conditions = {corpus.manifest.condition for corpus in opened.values()}
+    if first.augmentation.music_share and STEMS in conditions and MUSIC not in conditions:
+        say("no music is mixed under the drums: none of the corpora is music (`mirtune prep music` makes one)")
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
     tested = tuple(
         name for name, corpus in opened.items() if name not in mixed and corpus.manifest.splits["test"].tracks

@@ -44,6 +44,8 @@ def pack(
     music: Sequence[str], recordings_mib: float, music_hours: float,
 ) -> list[Path]:  # fmt: skip
     """Write everything into ``folder``/part-1, part-2, ..., each small enough for one call; the most needed first."""
+    if folder.exists() and any(folder.iterdir()):
+        raise Refused(f"{folder} is not empty; give a new folder, as its parts would be carried with these")
     whole = folder / "whole"
     pack_notes(groove, whole)
     pack_training_kits(kits, whole, round(recordings_mib * 2**20 / 2))

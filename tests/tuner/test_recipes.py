@@ -188,6 +188,15 @@ def test_corpora_to_mix_stand_beside_one_that_validates(options, tmp_path):
         check(replace(asked, recipe="study"))
 
 
+def test_drums_that_get_no_music_are_told(options, tmp_path, capsys):
+    folder = prepare_mixed(tmp_path / "mixed")
+    told = {}
+    for corpora in (("clicks", "clicks_stems"), ("clicks", "clicks_stems", "music"), ("clicks",)):
+        check(replace(options, corpora=corpora, shards=folder))
+        told[corpora] = "no music is mixed under the drums" in capsys.readouterr().err
+    assert list(told.values()) == [True, False, False]
+
+
 def test_a_search_begins_with_the_recipe_itself(options):
     (point,) = check(options).points
     values = {**RECIPES["mirtune"].to_dict(), **RECIPES["mirtune"].augmentation.to_dict()}

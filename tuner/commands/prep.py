@@ -44,13 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one a processor)")
     add_json(parser)
     rendered = parser.add_argument_group("corpora that are rendered")
-    rendered.add_argument(
-        "--kits", type=Path, nargs="+", default=[], metavar="DIR", help="folders of kits to render with"
-    )
-    rendered.add_argument(
-        "--accompaniment", type=Path, metavar="DIR", help="General MIDI files to mix under what is rendered"
-    )
-    rendered.add_argument("--hours", type=float, metavar="H", help="take part of the corpus")
+    text = "kits to render with: folders that hold some, or sound fonts; music: sound fonts with melodic instruments"
+    rendered.add_argument("--kits", type=Path, nargs="+", default=[], metavar="PATH", help=text)
+    text = "folder of General MIDI files to mix under what is rendered; music: to render"
+    rendered.add_argument("--accompaniment", type=Path, metavar="DIR", help=text)
+    text = "take part of the corpus; groove_stems: this much, each performance on as many kits as that needs"
+    rendered.add_argument("--hours", type=float, metavar="H", help=text)
     some = parser.add_argument_group("some corpora")
     some.add_argument(
         "--accompaniment-gain-db", type=float, default=0.0, metavar="DB",

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--grace-epochs", type=int, metavar="N", help=f"before which asha stops no trial (default {of.grace_epochs})")
     text = "begin with known hyperparameters: a JSON file, or a corpus whose registered models have them"
     add("--points", metavar="FILE|CORPUS", help=text)
-    text = "take a hyperparameter from these values only, for example hidden=72,144"
+    text = "take a hyperparameter, or a number of the recipe's, from these values only: hidden=72,144 music_share=0"
     add("--narrow", nargs="+", type=choices, metavar="NAME=V[,V]", help=text)
     add("--seed", type=int, metavar="N", help=f"of search and training (default {of.seed})")
     text = f"auto: bf16 where the device has units for it (default {of.precision})"

@@ -24,8 +24,8 @@ class Network(nn.Module):
         self.level = level  # of a recording that is listened to; training windows come at theirs
         self.model = build_model(architecture, hyperparameters, bands)
         self.head = task.head(self.model.features, classes)  # type: ignore[arg-type]
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
-        self.register_buffer("deviation", torch.as_tensor(deviation, dtype=torch.float32))
+        for name, of in (("mean", mean), ("deviation", deviation)):  # clones: weights are loaded into each of them
+            self.register_buffer(name, torch.as_tensor(of, dtype=torch.float32).clone())
 
     @classmethod
     def fitting(

@@ -19,9 +19,12 @@ from trainables.config import AUGMENTATION_MOST, MIRTUNE, Augmentation, Settings
 from trainables.data import TrainingData
 from trainables.level import magnitudes_of
 from trainables.loop import train
+from trainables.memory import MemoryGuard
 from trainables.mixing import MixedWindows, as_heard, spans_near, training_windows
-from trainables.placement import MappedWindows
+from trainables.placement import MappedWindows, place
 from trainables.state import TrainingState
+from trainables.tasks import find_task
+from trainables.validation import validate
 
 CPU = torch.device("cpu")
 ALL = ("clicks", "clicks_stems", "music")
@@ -325,6 +328,9 @@ def test_a_network_may_standardise_each_band_by_itself(folder, tmp_path):
     window = torch.rand(2, WINDOW_FRAMES, BANDS)
     with torch.no_grad():
         torch.testing.assert_close(again(window), checkpoint.network()(window))
+    for name in ("mean", "deviation"):
+        assert torch.equal(again.state_dict()[name], checkpoint.weights[name])
+    assert not torch.equal(again.mean, again.deviation)
     other = replace(config, settings=replace(config.settings, standardise="all"))
     replace(checkpoint, config=other).save(tmp_path / "other")
     with pytest.raises(Refused, match="do not fit"):
@@ -339,3 +345,16 @@ def test_what_is_mixed_already_gets_no_second_room_or_music(opened):
         changed.append(float((on - off).abs().max()))
     assert changed[0] < 1e-5
     assert changed[1] > 0.01
+
+
+@pytest.mark.parametrize("standardise", ["all", "bands"])
+def test_a_checkpoint_scores_what_its_training_told(folder, standardise):
+    """Whatever is between training and use: a network that hears otherwise than it was validated has another loss."""
+    settings = replace(MIXED, standardise=standardise, max_epochs=2)
+    *_, epoch = train(TrainingConfig(ALL, "crnn", SMALL["crnn"], settings), folder, device="cpu")
+    task = find_task("drum_onsets")
+    data = TrainingData.open(ALL, folder, task.targets)
+    windows = place(data.validation, CPU, 1.0, data.splits)
+    found, _ = validate(epoch.checkpoint.network(), task, windows, data.classes, settings, MemoryGuard(4))
+    for name, of in found.items():
+        assert of == pytest.approx(epoch.metrics[name], rel=1e-5)

@@ -1,7 +1,8 @@
 """The level at which a network hears a window. B batch, T frames, F bands.
 
 log10(1 + x) depends on level: 12 dB less costs 1 to 5 points of F1 (evidence). Every policy is a function of the
-window alone, so that training, validation and use hear the same.
+window alone, so that training, validation and use hear the same. A checkpoint keeps the policy's name: other numbers
+are another policy, with another name.
 """
 
 import math
@@ -15,7 +16,7 @@ SOUNDING = 0.01  # of the loudest frame's mean
 WHITENING, WHITENED_REFERENCE = 0.5, 30.0  # where 1 + x is nearly x: soft hits weigh as they do to the ear
 SILENT_BAND = 0.003  # of the loudest band's mean: what has no sound is not blown up
 TINY = 1e-6
-QUIETEST = 0.01  # what is below 0.01 of the reference is silence and stays quiet
+QUIETEST = 0.01  # of REFERENCE, by every policy: what is below is silence and stays quieter than music
 
 
 def magnitudes_of(bands: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from trainables.placement import Batches, TrainingWindows, place
 from trainables.studio import Studio
 
 SIZE_POWER = 0.5  # how often windows are drawn from recordings and from stems grows with the root of how many there are
+STRETCHED_SHARE = 0.5  # of the windows: between frames attacks are softer, which those that are heard in use are not
 LEAST_DEVIATION = 0.01  # of a band, so that one without sound is not blown up
 MOMENTS_BATCH, MOMENTS_BATCHES = 32, 8  # that mean and deviation are taken from
 
@@ -96,11 +97,11 @@ class MixedWindows(TrainingWindows):
         asked, count, studio = self.augmentation, len(places), Studio(self.augmentation, self._level, draws)
         stems, halves = self._read(places, generator)
         if asked.stretch:
-            speeds = 1 + draws.between(-asked.stretch, asked.stretch, count)
+            speeds = draws.between(-asked.stretch, asked.stretch, count) * draws.chance(STRETCHED_SHARE, count) + 1
             halves = stretched_targets(halves, torch.zeros_like(speeds), speeds, WINDOW_FRAMES)
             stems = stretched(stems, speeds.unsqueeze(1) * torch.arange(WINDOW_FRAMES, device=self.device))
         apart = torch.from_numpy(self._apart[self._source_of(places)]).to(self.device)
-        played = studio.ringing(studio.played(magnitudes_of(stems).transpose(1, 2)), apart)
+        played = studio.ringing(studio.played(magnitudes_of(stems).transpose(1, 2), apart), apart)
         recording = studio.in_a_room(played, apart)
         empty = draws.chance(asked.bleed_share + asked.silence_share, count)
         silent = empty & draws.chance(asked.silence_share / max(asked.bleed_share + asked.silence_share, 1e-9), count)

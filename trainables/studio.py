@@ -45,11 +45,15 @@ class Studio:
     level: Callable[[Tensor], Tensor] | None
     draws: Draws
 
-    def played(self, stems: Tensor) -> Tensor:
-        """(B, S, T, F): each class with a level, equaliser, tuning and dynamics of its own."""
+    def played(self, stems: Tensor, apart: Tensor) -> Tensor:
+        """(B, S, T, F): each class with a level, equaliser, tuning and dynamics of its own.
+
+        Those that are ``apart`` (B,), not mixed already, are darker as well.
+        """
         asked, draws, (count, classes) = self.asked, self.draws, stems.shape[:2]
-        if asked.class_gain_db or asked.class_equaliser_db or asked.class_pitch_semitones or asked.pitch_semitones:
-            stems = stems @ self._shaping(count, classes)
+        shaped = asked.class_gain_db, asked.class_equaliser_db, asked.class_pitch_semitones, asked.pitch_semitones
+        if any(shaped) or asked.equaliser_db:
+            stems = stems @ self._shaping(count, classes, apart)
         if asked.compression_share:
             changed = draws.chance(asked.compression_share, count, classes)
             stems = dynamics(stems, 1 - changed * (1 - draws.between(*CLASS_EXPONENTS, count, classes)))
@@ -69,11 +73,9 @@ class Studio:
         return changed
 
     def in_a_room(self, stems: Tensor, apart: Tensor) -> Tensor:
-        """(B, S, T, F) -> (B, T, F); those that are ``apart`` (B,), not mixed already, darker and some in a room."""
+        """(B, S, T, F) -> (B, T, F); some of those that are ``apart`` (B,), not mixed already, in a room."""
         asked, draws, count = self.asked, self.draws, len(stems)
         recording = together(stems, draws.between(0, MOST_TONAL, count))
-        if asked.equaliser_db:
-            recording = recording * amplitude(darkness(draws, *DARKER_DB, count) * apart.unsqueeze(1)).unsqueeze(1)
         if not asked.room_share:
             return recording
         shorter = torch.linspace(1, ROOM_DARKENING, stems.shape[3], device=stems.device)
@@ -133,13 +135,15 @@ class Studio:
             mix = self.level(mix)
         return mix * amplitude(draws.between(-asked.gain_db, asked.gain_db, count))[:, None, None]
 
-    def _shaping(self, count: int, classes: int) -> Tensor:
-        """(B, S, F, F): each class's gain, equaliser and pitch, and the pitch of all, as one matrix."""
+    def _shaping(self, count: int, classes: int, apart: Tensor) -> Tensor:
+        """(B, S, F, F): each class's gain, equaliser and pitch, the pitch and darkness of all, as one matrix."""
         asked, draws = self.asked, self.draws
         semitones = draws.between(-asked.pitch_semitones, asked.pitch_semitones, count, 1)
         own = draws.between(-asked.class_pitch_semitones, asked.class_pitch_semitones, count, classes)
         gains_db = draws.normal(asked.class_gain_db, count, classes, 1)
         gains_db = gains_db + equaliser(draws, asked.class_equaliser_db, count, classes)
+        if asked.equaliser_db:
+            gains_db = gains_db + (darkness(draws, *DARKER_DB, count) * apart.unsqueeze(1)).unsqueeze(1)
         return pitch_matrix(semitones + own) * amplitude(gains_db).unsqueeze(-2)
 
     def _noise(self, mix: Tensor, level: Tensor) -> Tensor:

@@ -1,18 +1,19 @@
-"""Make the checkpoint that comes with the package, and its card, of one that was trained and calibrated.
+r"""Make the checkpoint that comes with the package, and its card, of one that was trained and calibrated.
 
     mirtune calibrate SWEEP/trial-0001/best-... --on groove --out calibrated
-    mirtune evaluate calibrated --on groove --split validation --json > validation.json   (test, mdb alike)
-    python tests/benchmarks/ship_default.py calibrated --scores validation.json test.json mdb.json --made-by "..."
+    python tests/benchmarks/ship_default.py calibrated --shards DIR --on groove:validation groove:test mdb:all \
+        --made-by "..."
 
+It is scored as it is shipped, with weights in half precision.
 Which kits and music a training heard is not in its checkpoint; SOURCES below is of the one that is shipped.
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from trainables.checkpoint import DEFAULT_FOLDER, Checkpoint
+from trainables.evaluation import evaluate
 from tuner.card import Source, shared_card
 
 MOST_BYTES = 20e6
@@ -52,21 +53,21 @@ def main() -> None:
     """Write ``trainables/default``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="of `mirtune evaluate --json`")
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--on", nargs="+", required=True, metavar="CORPUS:SPLIT", help="what the card says scores of")
     parser.add_argument("--made-by", required=True, help="the commands, for the card")
     arguments = parser.parse_args()
     checkpoint = Checkpoint.load(arguments.checkpoint)
     told = {name: of for name, of in checkpoint.metrics.items() if name.startswith("validation_")}
-    scores = [json.loads(path.read_text()) for path in arguments.scores]
-    card = shared_card(
-        checkpoint, [of for score in scores for of in (score if isinstance(score, list) else [score])], SOURCES,
-        title=TITLE, made_by=arguments.made_by, limits=LIMITS,
-    )  # fmt: skip
     replace(checkpoint, metrics=told).save(DEFAULT_FOLDER, half=True)
+    shipped = Checkpoint.load(DEFAULT_FOLDER)
+    asked = [of.split(":") for of in arguments.on]
+    scores = [evaluate(shipped, corpus, arguments.shards, split=split).to_dict() for corpus, split in asked]
+    card = shared_card(shipped, scores, SOURCES, title=TITLE, made_by=arguments.made_by, limits=LIMITS)
     (DEFAULT_FOLDER / "README.md").write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in DEFAULT_FOLDER.iterdir())
     assert size < MOST_BYTES, size
-    print(f"{DEFAULT_FOLDER}: {size / 1e6:.2f} MB")
+    print(card, f"{DEFAULT_FOLDER}: {size / 1e6:.2f} MB", sep="\n")
 
 
 if __name__ == "__main__":

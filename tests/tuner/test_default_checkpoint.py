@@ -1,5 +1,6 @@
 """The checkpoint that comes with the package: found by its name, and quickly ready."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -88,11 +89,24 @@ def test_a_package_without_one_says_what_to_give(song, tmp_path, monkeypatch, ca
     assert "this mirtune comes without a checkpoint of its own; name one" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not module.DEFAULT_FOLDER.exists(), reason="the package has no checkpoint of its own yet")
-def test_the_package_has_a_good_one():
+def test_the_package_has_one_with_a_card():
     assert {path.name for path in module.DEFAULT_FOLDER.iterdir()} == {"model.safetensors", "config.json", "README.md"}
     assert sum(path.stat().st_size for path in module.DEFAULT_FOLDER.iterdir()) < 20e6
     assert Checkpoint.load(module.DEFAULT_FOLDER).classes == CLASSES
+    card = (module.DEFAULT_FOLDER / "README.md").read_text()
+    for said in ("CC BY 4.0", "Groove MIDI Dataset", "GPL", "| mdb | all |", "mirtune sweep"):
+        assert said in card
+
+
+def test_it_hears_drums_that_it_was_not_trained_on(tmp_path, capsys):
+    """Grooves that mirtune makes up, played by kits and music that were not in its training."""
+    prepared = ["--shards", str(tmp_path / "shards")]
+    assert main(["prep", "demo", "--hours", "0.05", "--workers", "1", *prepared]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "default", "--on", "demo", "--json", *prepared]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["micro_f1"] > 0.75
+    assert found["calibrated"]
 
 
 def test_transcription_waits_for_no_search_machinery(song, tmp_path):

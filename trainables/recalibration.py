@@ -5,7 +5,7 @@ tuned on one half of the performances and applied to the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from data_prep.onsets import ONSET
 from data_prep.shards import Corpus
 from trainables.calibration import calibrate
 from trainables.checkpoint import Checkpoint
+from trainables.config import check_between
 from trainables.data import SplitData
 from trainables.inference import AS_IT_IS, activations
 from trainables.metrics import count_hits, join_tracks
@@ -63,11 +64,12 @@ class _Heard:
 @torch.inference_mode()
 def recalibrate(
     checkpoint: Checkpoint, corpora: Sequence[Corpus], split: str = "validation",
-    gains_db: Sequence[float] = AS_IT_IS, device: str | None = None,
+    gains_db: Sequence[float] = AS_IT_IS, device: str | None = None, trust: float = 1.0,
 ) -> Recalibration:  # fmt: skip
     """Tune a checkpoint's rule on one split ("all": every track) of some corpora of its classes and features.
 
-    Activations are means over ``gains_db``. Raises Refused where a corpus lacks the split, or a shard a track.
+    Activations are means over ``gains_db``. ``trust``: see trusted. Raises Refused where a corpus lacks the split, or a
+    shard a track.
     """
     data = SplitData(corpora, split)
     network = checkpoint.network().to(torch.device(device) if device else best_device())
@@ -75,23 +77,38 @@ def recalibrate(
     found = activations(network, [track.bands for track in tracks], checkpoint.config.settings.precision, gains_db)
     marks = [torch.from_numpy(track.targets == ONSET).to(of.device) for track, of in zip(tracks, found, strict=True)]
     heard = _Heard(found, marks)
-    rule = calibrate(*heard.line(), checkpoint.peak_rule)
+    rule = trusted(calibrate(*heard.line(), checkpoint.peak_rule), trust, len(checkpoint.classes))
     return Recalibration(
         rule=rule,
         tracks=len(tracks),
         plain=heard.counts(STUDY_RULE),
         before=heard.counts(checkpoint.peak_rule),
         after=heard.counts(rule),
-        held_out=_held_out(heard, _performances(corpora, split)),
+        held_out=_held_out(heard, _performances(corpora, split), trust),
     )
 
 
-def _held_out(heard: _Heard, performances: np.ndarray) -> np.ndarray | None:
+def trusted(rule: PeakRule, trust: float, classes: int) -> PeakRule:
+    """The rule with thresholds ``trust`` of the way from the study's to its own.
+
+    Thresholds tuned on one kit gain little on another, and may lose (LOG.md): half of the way keeps the gain and halves
+    the loss. Raises Refused unless trust is from 0 to 1.
+    """
+    check_between("trust", trust, 0, 1)
+    if trust == 1:
+        return rule
+    middle = STUDY_RULE.threshold
+    thresholds = (round(middle + trust * (of - middle), 4) for of in rule.thresholds_of(classes))
+    return replace(rule, thresholds=tuple(thresholds))
+
+
+def _held_out(heard: _Heard, performances: np.ndarray, trust: float = 1.0) -> np.ndarray | None:
     """Counts (K, 3) of every track by a rule tuned on the other half of the performances, from the study's rule on."""
     if performances.max() < 1:
         return None
     one, other = (heard.only(performances % 2 == half) for half in (0, 1))
-    return one.counts(calibrate(*other.line())) + other.counts(calibrate(*one.line()))
+    rules = (trusted(calibrate(*of.line()), trust, heard.marks[0].shape[1]) for of in (one, other))
+    return other.counts(next(rules)) + one.counts(next(rules))
 
 
 def _performances(corpora: Sequence[Corpus], split: str) -> np.ndarray:

@@ -52,6 +52,20 @@ def test_the_new_checkpoint_scores_what_was_told(folder, line, shards, tmp_path,
     assert told["tracks"] == 8
 
 
+def test_thresholds_go_as_far_as_the_split_is_trusted(line, tmp_path, capsys):
+    rules = {}
+    for trust in ("1", "0.5", "0"):
+        assert main([*line, "--json", "--trust", trust]) == 0
+        rules[trust] = json.loads(capsys.readouterr().out)["peak_rule"]
+    whole, half, none = (np.array(rules[trust]["thresholds"]) for trust in ("1", "0.5", "0"))
+    np.testing.assert_allclose(half, (whole + 0.5) / 2, atol=1e-4)
+    assert set(none) == {0.5}
+    assert (whole != 0.5).any()
+    assert rules["0"] | {"thresholds": []} == rules["1"] | {"thresholds": []}
+    assert main([*line, "--trust", "1.5"]) == 2
+    assert "--trust = 1.5; expected 0 to 1" in capsys.readouterr().err
+
+
 def test_people_see_a_table(line, tmp_path, capsys):
     assert main(line) == 0
     output = capsys.readouterr().out

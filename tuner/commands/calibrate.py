@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "split of the corpora to tune on, or all; a wrong name lists them (%(default)s)"
     parser.add_argument("--split", default="validation", metavar="NAME", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make of the new checkpoint")
+    text = "how far thresholds go from 0.5 to the best ones; less than 1 where use will be unlike it (%(default)g)"
+    parser.add_argument("--trust", type=float, default=1.0, metavar="SHARE", help=text)
     add_gains(parser)
     add_shards(parser)
     add_tracking(parser)
@@ -43,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from data_prep.refused import Refused, printable
     from trainables.checkpoint import CONFIG, WEIGHTS
+    from trainables.config import check_between
     from trainables.evaluation import check_classes, check_scoring
     from trainables.recalibration import recalibrate
     from tuner.registry import resolve
@@ -51,12 +54,13 @@ def run(arguments: argparse.Namespace) -> None:
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= {CONFIG, WEIGHTS}):
         raise Refused(f"{out} exists and is no checkpoint, or has a README.md; choose another folder for --out")
     gains_db = gains_of(arguments)
+    check_between("--trust", arguments.trust, 0, 1)
     corpora, _ = open_prepared(arguments.on, arguments.shards)
     checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
     for corpus in corpora:
         check_scoring(corpus, arguments.split, None)
         check_classes(checkpoint, corpus)
-    found = recalibrate(checkpoint, corpora, arguments.split, gains_db)
+    found = recalibrate(checkpoint, corpora, arguments.split, gains_db, trust=arguments.trust)
     replace(checkpoint, peak_rule=found.rule).save(out)
     of_columns = {name: getattr(found, name) for name in COLUMNS}
     content = {
@@ -64,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         "out": str(out),
         "corpora": arguments.on,
         "split": arguments.split,
+        "trust": arguments.trust,
         "tracks": found.tracks,
         "peak_rule": found.rule.to_dict(),
         **{name: None if of is None else _f1s(of, checkpoint.classes) for name, of in of_columns.items()},

@@ -14,7 +14,7 @@ RECIPE_SPACES: dict[str, Mapping[str, Domain]] = {
         "average_decay": tune.choice([0.0, 0.99, 0.999]),
         "shift_frames": tune.choice([0, 1]),
         "level": tune.choice(["as_recorded", "window", "whitened"]),
-        "class_gain_db": tune.choice([0.0, 3.0, 6.0, 9.0]),
+        "class_gain_db": tune.choice([0.0, 4.0, 8.0, 12.0]),
         "class_equaliser_db": tune.choice([0.0, 6.0, 12.0]),
         "class_pitch_semitones": tune.choice([0.0, 1.0, 2.0]),
         "gain_db": tune.choice([0.0, 6.0, 12.0]),
@@ -28,6 +28,6 @@ RECIPE_SPACES: dict[str, Mapping[str, Domain]] = {
         "noise_share": tune.choice([0.0, 0.3]),
         "bleed_share": tune.choice([0.0, 0.05]),
         "silence_share": tune.choice([0.0, 0.02]),
-        "audible_rise": tune.choice([0.0, 0.3]),
+        "audible_rise": tune.choice([0.0, 0.1, 0.3]),
     },
 }

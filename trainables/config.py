@@ -187,7 +187,7 @@ MIRTUNE = Settings(
     level="whitened",
     calibrate=True,
     augmentation=Augmentation(
-        class_gain_db=6,
+        class_gain_db=8,
         class_equaliser_db=6,
         class_pitch_semitones=2,
         gain_db=6,
@@ -200,7 +200,7 @@ MIRTUNE = Settings(
         noise_share=0.3,
         bleed_share=0.05,
         silence_share=0.02,
-        audible_rise=0.3,
+        audible_rise=0.1,
     ),
 )
 RECIPES: dict[str, Settings] = {"study": Settings(), "mirtune": MIRTUNE}

@@ -46,6 +46,7 @@ LIMITS = (
     "Some kits are licensed under the GPL. The weights hold no recording; whoever reads the GPL otherwise trains again "
     "without them (`mirtune prep groove_stems --kits ...`).",
 )
+TOLD = tuple(f"validation_{of}" for of in ("loss", "micro_f1", "macro_f1", "precision", "recall", "f1_", "plain_"))
 TITLE = "The drum transcription checkpoint of mirtune"
 
 
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--made-by", required=True, help="the commands, for the card")
     arguments = parser.parse_args()
     checkpoint = Checkpoint.load(arguments.checkpoint)
-    told = {name: of for name, of in checkpoint.metrics.items() if name.startswith("validation_")}
+    told = {name: of for name, of in checkpoint.metrics.items() if name.startswith(TOLD)}
     replace(checkpoint, metrics=told).save(DEFAULT_FOLDER, half=True)
     shipped = Checkpoint.load(DEFAULT_FOLDER)
     asked = [of.split(":") for of in arguments.on]

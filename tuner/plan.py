@@ -69,7 +69,7 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     check_recipe(mixed, first)
     conditions = {corpus.manifest.condition for corpus in opened.values()}
     if first.augmentation.music_share and STEMS in conditions and MUSIC not in conditions:
-        say("no music is mixed under the drums: none of the corpora is music (`mirtune prep music` makes one)")
+        say("no music is mixed under the stems: none of the corpora is music (`mirtune prep music` makes one)")
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
     tested = tuple(
         name for name, corpus in opened.items() if name not in mixed and corpus.manifest.splits["test"].tracks

@@ -112,7 +112,8 @@ def table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         f"{arguments.windows} windows a row, one seed)",
         "",
         "Micro F1 within 50 ms by the rule tuned on validation; in brackets the change. One seed each: changes of less "
-        "than about 0.01 say nothing.",
+        "than about 0.01 say nothing."
+        + (f" Each row goes on from {arguments.start}, trained by the whole recipe." if arguments.start else ""),
         "",
         "| without | " + " | ".join(columns) + " | test by the study's rule |",
         "| --- |" + " --- |" * (len(columns) + 1),

@@ -193,7 +193,7 @@ def test_drums_that_get_no_music_are_told(options, tmp_path, capsys):
     told = {}
     for corpora in (("clicks", "clicks_stems"), ("clicks", "clicks_stems", "music"), ("clicks",)):
         check(replace(options, corpora=corpora, shards=folder))
-        told[corpora] = "no music is mixed under the drums" in capsys.readouterr().err
+        told[corpora] = "no music is mixed under the stems" in capsys.readouterr().err
     assert list(told.values()) == [True, False, False]
 
 

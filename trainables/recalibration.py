@@ -91,8 +91,8 @@ def recalibrate(
 def trusted(rule: PeakRule, trust: float, classes: int) -> PeakRule:
     """The rule with thresholds ``trust`` of the way from the study's to its own.
 
-    Thresholds tuned on one kit gain little on another, and may lose (LOG.md): half of the way keeps the gain and halves
-    the loss. Raises Refused unless trust is from 0 to 1.
+    Thresholds tuned on one kit gain little on another, and may lose (LOG.md): half of the way keeps most of the gain on
+    the one and loses less on the other. Raises Refused unless trust is from 0 to 1.
     """
     check_between("trust", trust, 0, 1)
     if trust == 1:

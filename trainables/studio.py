@@ -51,8 +51,8 @@ class Studio:
         Those that are ``apart`` (B,), not mixed already, are darker as well.
         """
         asked, draws, (count, classes) = self.asked, self.draws, stems.shape[:2]
-        shaped = asked.class_gain_db, asked.class_equaliser_db, asked.class_pitch_semitones, asked.pitch_semitones
-        if any(shaped) or asked.equaliser_db:
+        of_classes = asked.class_gain_db, asked.class_equaliser_db, asked.class_pitch_semitones
+        if any((*of_classes, asked.pitch_semitones, asked.equaliser_db)):
             stems = stems @ self._shaping(count, classes, apart)
         if asked.compression_share:
             changed = draws.chance(asked.compression_share, count, classes)

@@ -40,7 +40,10 @@ class Plan:
 
 
 def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
-    """Refuse, without starting Ray, whatever cannot work; ``began``: how a sweep began that goes on."""
+    """Refuse, without starting Ray, whatever cannot work, and tell where nothing is there to be mixed.
+
+    ``began``: how a sweep began that goes on.
+    """
     _check_numbers(options)
     store.check_uri(options.tracking_uri)
     from search_spaces import RECIPE_SPACES, SPACES, space_of

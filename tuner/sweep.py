@@ -1,7 +1,7 @@
 """A sweep: the search for one architecture's best hyperparameters on one or more corpora, which loses nothing."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -138,7 +138,8 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
             say(warning)
         if options.profile and profile.trials:
             profile.after_s = time.monotonic() - began - profile.before_s - profile.search_s
-            _write(profile, plan)
+            with _extra("the profile could not be written beside the trials"):
+                say(f"profile: {profile.write(plan.folder)}")
     profiled = profile if options.profile else None
     return SweepResult(**result, warning=warning, profile=profiled, seconds=time.monotonic() - began)
 
@@ -195,7 +196,10 @@ def _finish(
     facts |= {"sweep": plan.name, "sweep.id": sweep_id, "trials": str(len(records)), "epochs": str(best.epochs)}
     facts |= {"epoch": str(best.best_epoch), "hyperparameters": json.dumps(best.hyperparameters)}
     facts |= {"command": options.command}
-    _draw(records, best, task.metric, plan)
+    with _extra("the learning curves could not be drawn"):
+        from tuner.learning_curves import FILE, draw_learning_curves
+
+        plan.folder.write(FILE, draw_learning_curves(records, best, task.metric, f"{plan.name}: learning curves"))
     return {
         "name": plan.name,
         "metric": task.metric,
@@ -208,20 +212,12 @@ def _finish(
     }
 
 
-def _draw(records: Sequence[TrialRecord], best: TrialRecord, metric: str, plan: Plan) -> None:
-    from tuner.learning_curves import FILE, draw_learning_curves
+@contextmanager
+def _extra(failed: str) -> Iterator[None]:
+    """Tell of an error in what comes on top: it must neither end a sweep nor hide how it ended."""
     from tuner.tracking import first_line, say
 
     try:
-        plan.folder.write(FILE, draw_learning_curves(records, best, metric, f"{plan.name}: learning curves"))
-    except Exception as error:  # a picture must not end a sweep
-        say(f"the learning curves could not be drawn ({first_line(error)}); the sweep stands")
-
-
-def _write(profile: SweepProfile, plan: Plan) -> None:
-    from tuner.tracking import first_line, say
-
-    try:
-        say(f"profile: {profile.write(plan.folder)}")
-    except Exception as error:  # it must not hide how the sweep ended
-        say(f"the profile could not be written beside the trials ({first_line(error)}); the sweep stands")
+        yield
+    except Exception as error:
+        say(f"{failed} ({first_line(error)}); the sweep stands")

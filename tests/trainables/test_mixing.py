@@ -12,8 +12,8 @@ from data_prep.manifest import WINDOW_FRAMES
 from data_prep.onsets import ONSET
 from data_prep.refused import Refused
 from data_prep.spectrogram import BANDS
-from trainables import studio
-from trainables.augmentation import Draws, power
+from trainables import mixing, studio
+from trainables.augmentation import Draws, power, stretched
 from trainables.checkpoint import Checkpoint
 from trainables.config import AUGMENTATION_MOST, MIRTUNE, Augmentation, Settings, TrainingConfig
 from trainables.data import TrainingData
@@ -358,3 +358,24 @@ def test_a_checkpoint_scores_what_its_training_told(folder, standardise):
     found, _ = validate(epoch.checkpoint.network(), task, windows, data.classes, settings, MemoryGuard(4))
     for name, of in found.items():
         assert of == pytest.approx(epoch.metrics[name], rel=1e-5)
+
+
+def test_what_can_be_heard_is_judged_by_the_sounds_that_are_in_the_mix(opened, monkeypatch):
+    """Darkened as they are: together they are the mix, between the root of their summed powers and their sum."""
+    given = []
+    monkeypatch.setattr(studio, "audible", lambda stems, mix, halves, *_: given.append((stems, mix)) or halves)
+    changes = {"equaliser_db": 12, "audible_rise": 0.1}
+    epoch_of(windows_of(opened("clicks", "clicks_stems"), replace(OFF, epoch_windows=24), **changes), batch_size=24)
+    ((stems, mix),) = given
+    assert (mix <= stems.sum(dim=1) * 1.001 + 1e-4).all()
+    assert (mix >= stems.square().sum(dim=1).sqrt() * 0.999 - 1e-4).all()
+
+
+def test_half_of_the_windows_are_not_stretched(opened, monkeypatch):
+    speeds = []
+    monkeypatch.setattr(mixing, "stretched", lambda frames, at: speeds.append(at[:, 1]) or stretched(frames, at))
+    epoch_of(windows_of(opened(*ALL), replace(OFF, epoch_windows=400), stretch=0.1), batch_size=100)
+    found = torch.cat(speeds)
+    assert 0.4 < float((found == 1).float().mean()) < 0.6
+    assert float(found.min()) < 0.95
+    assert float(found.max()) > 1.05

@@ -9,6 +9,7 @@ import pytest
 from data_prep.colours import BLUE, GREY, VERMILION
 from tuner.learning_curves import draw_learning_curves, line_of
 from tuner.records import TrialRecord, trial_name
+from tuner.sweep import _extra
 
 
 def trained(number: int, scores: list[float], **more: float) -> TrialRecord:
@@ -51,3 +52,9 @@ def test_a_line_has_the_epochs_that_measured_it():
 def test_one_epoch_of_one_trial_is_a_picture_too(more):
     record = trained(1, [0.4], **more)
     assert pixels([record], record).shape == (462, 1210, 3)
+
+
+def test_a_picture_that_fails_does_not_end_a_sweep(capsys):
+    with _extra("the learning curves could not be drawn"):
+        raise OSError("no space")
+    assert "the learning curves could not be drawn (OSError: no space); the sweep stands" in capsys.readouterr().err

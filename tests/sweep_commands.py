@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from data_prep.storage import Storage
+from tuner.learning_curves import FILE as LEARNING_CURVES
 from tuner.records import TrialRecord, load_records
 from tuner.trial_folder import TrialFolder
 
@@ -70,7 +71,7 @@ class Asked:
 
     def check_folder(self) -> None:
         """Every trial has the best and the last of its files, both good, and nothing half-written lies about."""
-        allowed = {"sweep.json", ".driver.lock"}
+        allowed = {"sweep.json", ".driver.lock", LEARNING_CURVES}
         for record in self.records():
             folder = TrialFolder(Storage.at(self.folder / record.id))
             progress, why = folder.latest()

@@ -5,7 +5,7 @@ READY := .venv/.installed
 DIST ?= dist
 CODE := data_prep search_spaces trainables tuner tests
 
-.PHONY: demo test check whole faults launch bench fuzz clean
+.PHONY: demo test lint check docs whole faults launch bench fuzz clean
 
 demo: $(READY)
 	$(BIN)/mirtune demo
@@ -13,10 +13,12 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-check: $(READY)
+lint: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy data_prep search_spaces trainables tuner
+
+check: lint
 	$(BIN)/pytest -q -m "not slow and not whole and not faults"
 
 whole: $(READY)

@@ -71,7 +71,7 @@ class Asked:
 
     def check_folder(self) -> None:
         """Every trial has the best and the last of its files, both good, and nothing half-written lies about."""
-        allowed = {"sweep.json", ".driver.lock", LEARNING_CURVES}
+        allowed = {"sweep.json", "result.json", ".driver.lock", LEARNING_CURVES}
         for record in self.records():
             folder = TrialFolder(Storage.at(self.folder / record.id))
             progress, why = folder.latest()

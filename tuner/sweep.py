@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from data_prep.files import is_disk_full
 from data_prep.refused import Refused
+from data_prep.versions import version_of
 from tuner.claim import held
 from tuner.cluster import ray_running, refuse_unshared
 from tuner.options import SweepOptions, check_beginning, folder_of, made_name
@@ -15,7 +17,7 @@ from tuner.plan import Plan, check
 from tuner.profile import SweepProfile
 from tuner.records import TrialRecord, load_records
 from tuner.registry import Registered
-from tuner.sweep_folder import SWEEP, SweepFile
+from tuner.sweep_folder import SWEEP, ResultFile, SweepFile
 
 if TYPE_CHECKING:
     from trainables.tasks import Task
@@ -200,6 +202,13 @@ def _finish(
         from tuner.learning_curves import FILE, draw_learning_curves
 
         plan.folder.write(FILE, draw_learning_curves(records, best, task.metric, f"{plan.name}: learning curves"))
+    ResultFile(
+        sweep_id=sweep_id, metric=task.metric, mode=task.mode, trial=best.id, checkpoint=best.checkpoint,
+        epoch=best.best_epoch, validation=best.best, tests=tests, parameters=parameters, trials=len(records),
+        undone=searched.undone, trial_seconds=sum(record.seconds for record in records),
+        cpus_per_trial=options.cpus_per_trial, gpus_per_trial=gpus, version=version_of("mirtune"),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+    ).save(plan.folder)  # fmt: skip
     return {
         "name": plan.name,
         "metric": task.metric,

@@ -2,20 +2,21 @@
 
 NAME/sweep.json      options, checksums of the corpora, the sweep's id; written before the first trial
      trial-0001/     see `tuner.trial_folder`
+     result.json     the best trial, its scores on the test splits, what it took; written again whenever it ends
      learning-curves.png, profile.json, profile.md     at the end
 """
 
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_prep.refused import Refused
 from data_prep.storage import Storage
 from tuner.claim import OURS
 
-SWEEP, FORMAT = "sweep.json", 1
+SWEEP, RESULT, FORMAT = "sweep.json", "result.json", 1
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,53 @@ class SweepFile:
                 f"{folder.location}/{SWEEP} is not the file of a sweep ({error}); choose another --name"
             ) from error
         return found
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """What `result.json` holds: how the sweep of that id ended the latest time. ``tests`` as `mirtune evaluate --json`.
+
+    ``checkpoint`` lies in the folder of ``trial``; ``validation``: the searched metric at its ``epoch``.
+    """
+
+    sweep_id: str
+    metric: str
+    mode: str  # "max" or "min"
+    trial: str
+    checkpoint: str
+    epoch: int
+    validation: float
+    tests: dict[str, dict[str, Any]]  # by corpus
+    parameters: int
+    trials: int
+    undone: int  # trials that can go on
+    trial_seconds: float  # of all trials together
+    cpus_per_trial: int
+    gpus_per_trial: float
+    version: str  # of mirtune
+    when: str  # ISO 8601, UTC
+
+    @property
+    def trial_hours(self) -> float:
+        """Of all trials together, whatever they ran on."""
+        return self.trial_seconds / 3600
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all trials together; 0 on processors."""
+        return self.trial_hours * self.gpus_per_trial
+
+    def save(self, folder: Storage) -> None:
+        """Write it."""
+        folder.write(RESULT, (json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Storage, sweep_id: str) -> "ResultFile | None":
+        """Read it; None where the sweep has not ended yet, or another version of mirtune wrote what is there."""
+        try:
+            content = json.loads(folder.read(RESULT))
+            if content.pop("format") != FORMAT or content["sweep_id"] != sweep_id:
+                return None
+            return cls(**content)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None

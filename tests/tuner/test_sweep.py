@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from ray.tune.execution import class_cache
 
 from data_prep.refused import Refused
+from data_prep.storage import Storage
 from trainables.checkpoint import Checkpoint
 from trainables.evaluation import evaluate
 from tuner import publish, tracking
@@ -18,6 +19,7 @@ from tuner.plan import check
 from tuner.profile import TrialProfile
 from tuner.reports import FAILURE
 from tuner.sweep import SweepFailed, sweep
+from tuner.sweep_folder import ResultFile, SweepFile
 from tuner.tracking import SWEEP_RUN
 from tuner.watch import Watcher
 
@@ -46,6 +48,18 @@ def test_the_best_trial_is_the_one_with_the_best_epoch(swept):
 
 def test_its_learning_curves_are_drawn_beside_the_trials(swept):
     assert (swept.folder / "sweeps" / "first" / FILE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_its_result_stands_beside_the_trials(swept):
+    folder = Storage.at(swept.folder / "sweeps" / "first")
+    begun = SweepFile.load(folder)
+    assert begun is not None
+    result = ResultFile.load(folder, begun.id)
+    assert result is not None
+    assert (result.trial, result.validation) == (swept.result.best.id, swept.result.best.best)
+    assert result.tests == swept.result.tests
+    assert result.trial_hours == pytest.approx(sum(record.seconds for record in swept.result.trials) / 3600)
+    assert ResultFile.load(folder, "another sweep") is None
 
 
 def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):

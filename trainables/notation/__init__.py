@@ -1,0 +1,16 @@
+"""Transcriptions of drums as files: one table of writers, with what they are given.
+
+Each writes one file, atomically. A file without onsets is a valid one.
+"""
+
+from trainables.notation.midi import write_midi
+from trainables.notation.note_maps import NOTE_MAPS, NoteMap, read_note_map
+from trainables.notation.table import write_table
+from trainables.notation.transcribed import NotationOptions, Transcribed, Writer
+
+__all__ = ["NOTE_MAPS", "WRITERS", "NotationOptions", "NoteMap", "Transcribed", "Writer", "read_note_map"]
+
+WRITERS = {
+    "midi": Writer(".mid", "MIDI file of one drum track", write_midi),
+    "csv": Writer(".csv", "table of onsets", write_table),
+}

@@ -1,0 +1,103 @@
+"""Beats of a transcription: given by a tempo, or found in the onsets. T frames, N onsets, B beats.
+
+Found as by Ellis, Beat Tracking by Dynamic Programming (Journal of New Music Research, 2007), in onsets that are known
+already: a tempo by autocorrelation, then the beats at about that tempo that meet the most onsets.
+"""
+
+import numpy as np
+
+from trainables.notation.timeline import Pulse, Timeline
+from trainables.notation.transcribed import NotationOptions, Transcribed
+
+RATE_HZ = 100  # of the curve that beats are found in
+BLUR_S = 0.02  # an onset that is this far from a beat counts 61 %
+LIKELY_BPM, OCTAVES = 120.0, 0.8  # tempos are likely around here, that far around
+SLOWEST, FASTEST = 50.0, 220.0  # beats a minute that are estimated
+STEADINESS = 100.0  # what beats lose that are not a period apart, against what onsets are worth
+WEIGHTS = {"kick": 1.0, "snare": 1.0, "toms": 0.5}  # of onsets of a class, as beats go
+OTHERS = 0.5
+
+
+def timeline_of(transcribed: Transcribed, options: NotationOptions, always: bool = False) -> Timeline | None:
+    """Positions of the score, or None without a tempo, but where there must be one ``always``; then it is estimated."""
+    if options.tempo is None and not always:
+        return None
+    onsets, end_s = transcribed.onsets, transcribed.end_s
+    weights = np.array([WEIGHTS.get(name, OTHERS) for name in transcribed.classes])[onsets.classes]
+    if isinstance(options.tempo, int | float):
+        pulse = steady_pulse(onsets.times_s, weights, float(options.tempo), end_s)
+    else:
+        found = estimated_pulse(onsets.times_s, weights)
+        if found is None:
+            return Timeline.steady(end_s, options.beats_per_bar)
+        pulse = found
+    return Timeline.of(pulse, end_s, options.beats_per_bar, options.align_downbeat)
+
+
+def steady_pulse(times_s: np.ndarray, weights: np.ndarray, bpm: float, end_s: float) -> Pulse:
+    """Equal beats that meet the most onsets; the downbeat is the first that one is near to."""
+    period_s = 60 / bpm
+    phases_s = np.arange(0, period_s, 1 / (2 * RATE_HZ))
+    nearest = [np.abs((times_s - phase_s + period_s / 2) % period_s - period_s / 2) for phase_s in phases_s]
+    met = [float(np.sum(weights * np.exp(-0.5 * (away_s / BLUR_S) ** 2))) for away_s in nearest]
+    best_s = phases_s[int(np.argmax(met))] if len(times_s) else 0.0
+    beats_s = best_s + period_s * np.arange(max(2, int(np.ceil((end_s - best_s) / period_s)) + 1))
+    return Pulse(beats_s, _first_met(beats_s, times_s))
+
+
+def estimated_pulse(times_s: np.ndarray, weights: np.ndarray) -> Pulse | None:
+    """Beats found in onsets, or None in fewer than four of them or less than two seconds."""
+    if len(times_s) < 4 or times_s[-1] - times_s[0] < 2:
+        return None
+    curve = onset_curve(times_s - times_s[0], weights)
+    beats_s = beats_in(curve, period_of(curve)) / RATE_HZ + times_s[0]
+    return Pulse(beats_s, _first_met(beats_s, times_s)) if len(beats_s) > 1 else None
+
+
+def onset_curve(times_s: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """How much begins at each moment, (T,): weights, blurred, of unit deviation."""
+    curve = np.zeros(round(times_s[-1] * RATE_HZ) + 2 * RATE_HZ)
+    np.add.at(curve, np.rint(times_s * RATE_HZ).astype(int), weights)
+    reach = np.arange(-8, 9) / RATE_HZ
+    blurred = np.convolve(curve, np.exp(-0.5 * (reach / BLUR_S) ** 2), "same")
+    return blurred / blurred.std()
+
+
+def period_of(curve: np.ndarray) -> float:
+    """Frames between beats: where the curve is most like itself, at a likely tempo."""
+    size = 1 << (2 * len(curve)).bit_length()
+    alike = np.fft.irfft(np.abs(np.fft.rfft(curve - curve.mean(), size)) ** 2, size)
+    lags = np.arange(int(60 * RATE_HZ / FASTEST), int(60 * RATE_HZ / SLOWEST) + 1)
+    likely = np.exp(-0.5 * (np.log2(60 * RATE_HZ / lags / LIKELY_BPM) / OCTAVES) ** 2)
+    at = int(np.argmax(alike[lags] * likely))
+    below, here, above = alike[lags[at] - 1 : lags[at] + 2]
+    bend = below - 2 * here + above  # a parabola through the three has its top between them
+    return float(lags[at] + (0.5 * (below - above) / bend if bend < 0 else 0.0))
+
+
+def beats_in(curve: np.ndarray, period: float) -> np.ndarray:
+    """Frames (B,) of the beats, about ``period`` apart, that meet most of the curve."""
+    steps = np.arange(round(period / 2), round(period * 2) + 1)
+    losses = STEADINESS * np.log(steps / period) ** 2
+    reached, before = curve.copy(), np.full(len(curve), -1)
+    for at in range(steps[-1], len(curve)):
+        gains = reached[at - steps] - losses
+        best = int(np.argmax(gains))
+        reached[at] += gains[best]
+        before[at] = at - steps[best]
+    ends = len(curve) - 1 - np.arange(min(round(period), len(curve)))
+    at = int(ends[np.argmax(reached[ends])])
+    beats = []
+    while at >= 0:
+        beats.append(at)
+        at = int(before[at])
+    return np.array(beats[::-1])
+
+
+def _first_met(beats_s: np.ndarray, times_s: np.ndarray) -> int:
+    """The first beat that an onset is near to."""
+    if not len(times_s):
+        return 0
+    away_s = np.abs(beats_s[:, None] - times_s[: min(len(times_s), 64)]).min(axis=1)
+    met = np.flatnonzero(away_s <= 0.05)
+    return int(met[0]) if len(met) else 0

@@ -35,4 +35,13 @@ def reason_of(error: Exception, track: str) -> str:
 def check_known(kind: str, name: str, known: Iterable[str]) -> None:
     """Raise Refused where ``name`` is none of the known ones."""
     if name not in known:
-        raise Refused(f"unknown {kind} {name!r}; choose from {', '.join(known)}")
+        known = list(known)
+        raise Refused(f"unknown {kind} {name!r}; choose from {', '.join(known)}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The ending of a sentence that names the nearest known name: "; did you mean sweep?", or none where none is."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.refused import Refused
+from data_prep.refused import Refused, did_you_mean
 from data_prep.storage import Storage
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def refuse_unknown(corpus: str, shards: str | Path) -> None:
     prepared = sorted(name for name in folder.names() if (folder / name).exists(MANIFEST))
     if corpus not in prepared:
         listed = f"choose from {', '.join(prepared)}, or run" if prepared else "nothing is prepared there: run"
-        raise Refused(f"unknown corpus {corpus!r} in {shards}; {listed} `mirtune prep` first")
+        raise Refused(
+            f"unknown corpus {corpus!r} in {shards}; {listed} `mirtune prep` first{did_you_mean(corpus, prepared)}"
+        )
 
 
 def open_corpus(name: str, shards: str | Path) -> "Corpus":

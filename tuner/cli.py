@@ -23,6 +23,7 @@ from tuner.commands import (
     leaderboard,
     prep,
     pull,
+    report,
     show,
     sweep,
     transcribe,
@@ -30,7 +31,7 @@ from tuner.commands import (
 from tuner.parser import Parser
 from tuner.telling import quiet
 
-COMMANDS = (demo, prep, show, sweep, leaderboard, pull, evaluate, errors, calibrate, transcribe, completion)
+COMMANDS = (demo, prep, show, sweep, report, leaderboard, pull, evaluate, errors, calibrate, transcribe, completion)
 DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 QUICK_START = """\

@@ -1,0 +1,176 @@
+"use strict";
+// What all charts share: the data, colours of the theme, one tooltip, which trials are marked, and when charts are drawn.
+const data = JSON.parse(document.getElementById("data").textContent);
+const trials = data.trials;
+const byNumber = new Map(trials.map((trial, index) => [trial.number, index]));
+const best = data.best === null ? -1 : byNumber.get(data.best);
+const higher = data.mode === "max";
+const RAMP = 5;
+const chosen = { marked: -1, brushed: null, filtered: null };  // a trial's index; sets of indices, or null for all
+
+const words = (name) => data.words[name] || name.replace(/_/g, " ");
+// Plotly reads some HTML in texts: none of ours is.
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const isShown = (index) =>
+  (!chosen.brushed || chosen.brushed.has(index)) && (!chosen.filtered || chosen.filtered.has(index));
+
+function shown(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  const size = Math.abs(value);
+  return size >= 1000 ? value.toFixed(0) : size >= 0.01 ? String(+value.toPrecision(3)) : value.toExponential(2);
+}
+
+// Trials by their score in five steps, the last the best; those without one come first.
+const steps = (() => {
+  const scored = trials.map((_, index) => index).filter((index) => trials[index].best !== null);
+  scored.sort((a, b) => (trials[a].best - trials[b].best) * (higher ? 1 : -1));
+  const found = trials.map(() => 0);
+  scored.forEach((index, place) => { found[index] = Math.floor(place * RAMP / scored.length); });
+  return found;
+})();
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const rampColour = (step) => colour(`ramp${step}`);
+const isNarrow = () => window.innerWidth < 600;
+const isTouched = window.matchMedia("(pointer: coarse)").matches;
+
+function axis(title, more) {
+  return Object.assign({
+    title: { text: title ? plain(title) : "", standoff: 8 }, automargin: true, zeroline: false, gridcolor: colour("grid"),
+    linecolor: colour("line"), tickcolor: colour("line"), ticks: "",
+  }, more);
+}
+
+function layout(more) {
+  return Object.assign({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
+    font: { family: colour("sans"), size: 12, color: colour("soft") }, margin: { l: 48, r: 12, t: 12, b: 44 },
+    dragmode: isTouched ? false : "zoom", hoverdistance: 24,
+  }, more);
+}
+
+const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, doubleClick: "reset", scrollZoom: false };
+
+// Charts draw themselves when they come into sight, and again when theme, marks or filters change.
+const charts = [];
+const sight = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) charts.filter((of) => of.place === entry.target).forEach(draw);
+}, { rootMargin: "300px" });
+
+function draw(chart) {
+  sight.unobserve(chart.place);
+  chart.drawn = true;
+  const made = chart.make();
+  const done = Plotly.react(chart.place, made.traces, made.layout, CONFIG);
+  if (!chart.bound) { chart.bound = true; bind(chart); }
+  return done;
+}
+
+function add(id, make, about) {
+  const place = typeof id === "string" ? document.getElementById(id) : id;
+  if (!place) return null;
+  const chart = { place, make, about, drawn: false, bound: false };
+  charts.push(chart);
+  sight.observe(place);
+  return chart;
+}
+
+const redraw = () => charts.filter((of) => of.drawn && of.about).forEach(draw);
+const redrawAll = () => charts.filter((of) => of.drawn).forEach(draw);
+
+// ``about(point)``: the trial under the pointer and what to say of it.
+function bind(chart) {
+  const on = (name, act) => chart.place.on(name, act);
+  on("plotly_hover", (event) => {
+    const said = (chart.about || chart.says)?.(event.points[0]);
+    if (said) tell(event.event, said);
+  });
+  on("plotly_unhover", () => { tip.hidden = true; });
+  if (chart.about) on("plotly_click", (event) => {
+    const said = chart.about(event.points[0]);
+    if (said) mark(said.trial);
+  });
+  chart.listen?.(on);
+}
+
+const tip = document.getElementById("tip");
+
+function tell(event, said) {
+  tip.replaceChildren();
+  const title = document.createElement("b");
+  title.textContent = said.title;
+  tip.append(title);
+  for (const line of said.lines || []) tip.append(Object.assign(document.createElement("div"), { textContent: line }));
+  if (said.pairs) {
+    const list = document.createElement("dl");
+    for (const [name, value] of said.pairs) {
+      list.append(Object.assign(document.createElement("dt"), { textContent: name }),
+        Object.assign(document.createElement("dd"), { textContent: shown(value) }));
+    }
+    tip.append(list);
+  }
+  tip.hidden = false;
+  const { clientX: x, clientY: y } = event.touches ? event.touches[0] : event;
+  const box = tip.getBoundingClientRect();
+  const left = x + 16 + box.width > window.innerWidth ? x - 16 - box.width : x + 16;
+  tip.style.left = `${Math.max(6, Math.min(left, window.innerWidth - box.width - 6))}px`;
+  tip.style.top = `${Math.max(6, Math.min(y + 14, window.innerHeight - box.height - 6))}px`;
+}
+
+// Varied hyperparameters alone: what all trials share is told once, above.
+const varied = data.axes.filter((of) => !of.fixed);
+function sayTrial(index, lines) {
+  const trial = trials[index];
+  const title = `trial ${trial.number}${index === best ? ", the best" : ""}${trial.state === "finished" ? "" : `, ${trial.state}`}`;
+  return { trial: index, title, lines, pairs: varied.slice(0, 14).map((of) => [of.name.replace(/_/g, " "), trial.hyperparameters[of.name]]) };
+}
+
+const whenMarked = [];
+function mark(index) {
+  chosen.marked = chosen.marked === index ? -1 : index;
+  tip.hidden = true;
+  redraw();
+  whenMarked.forEach((act) => act());
+}
+
+const whenBrushed = [];
+function brush(found) {
+  chosen.brushed = found;
+  redraw();
+  whenBrushed.forEach((act) => act());
+}
+
+// Lines of many trials as few traces: trials of one step one after another, with gaps. points(index) -> [xs, ys].
+function lineTraces(points, about) {
+  const groups = Array.from({ length: RAMP + 1 }, () => ({ x: [], y: [], customdata: [] }));
+  const put = (into, index) => {
+    const [xs, ys] = points(index);
+    for (let at = 0; at < xs.length; at++) { into.x.push(xs[at]); into.y.push(ys[at]); into.customdata.push([index, at]); }
+    into.x.push(null); into.y.push(null); into.customdata.push([index, -1]);
+  };
+  trials.forEach((_, index) => {
+    if (index !== best && index !== chosen.marked) put(groups[isShown(index) ? steps[index] + 1 : 0], index);
+  });
+  const few = trials.length <= 40;
+  const traces = groups.map((group, step) => ({
+    ...group, type: "scatter", mode: "lines", hoverinfo: step ? "none" : "skip", connectgaps: false,
+    line: { color: step ? rampColour(step - 1) : colour("faint"), width: step && few ? 1.6 : 1 },
+    opacity: step ? (few ? 0.95 : 0.75) : 0.5,
+  }));
+  for (const [index, name, width] of [[best, "accent", 3], [chosen.marked, "mark", 3]]) {
+    if (index < 0 || (name === "accent" && index === chosen.marked)) continue;
+    const one = { x: [], y: [], customdata: [] };
+    put(one, index);
+    const faded = name === "accent" && !isShown(index);
+    traces.push({ ...one, type: "scatter", mode: "lines", hoverinfo: "none", line: { color: colour(name), width: faded ? 1 : width },
+      opacity: faded ? 0.4 : 1 });
+  }
+  return traces;
+}
+
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+window.addEventListener("beforeprint", () => { document.documentElement.classList.add("paper"); charts.forEach(draw); });
+window.addEventListener("afterprint", () => { document.documentElement.classList.remove("paper"); redrawAll(); });
+window.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });

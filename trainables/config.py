@@ -145,6 +145,7 @@ class Settings(Config):
     shift_frames: int = 0  # by which the loss lets a positive be early or late
     schedule: str = "plateau"
     epoch_windows: int = 0  # windows an epoch; 0: each once
+    corpus_power: float = 1.0  # corpora of a union come in proportion to their windows to this power; 1: each once
     level: str = "as_recorded"
     calibrate: bool = False  # fit the peak rule to the validation after every epoch
 
@@ -156,6 +157,7 @@ class Settings(Config):
             raise Refused(f"weight_decay = {self.weight_decay!r}; expected 0 or more")
         check_between("weight_scale", self.weight_scale, 0, 1)
         check_between("shift_frames", self.shift_frames, 0, MOST_SHIFT_FRAMES)
+        check_between("corpus_power", self.corpus_power, 0, 1)
         check_between("epoch_windows", self.epoch_windows, 0, MOST_EPOCH_WINDOWS)
         if not 0 <= self.average_decay < 1:
             raise Refused(f"average_decay = {self.average_decay!r}; expected at least 0 and less than 1")

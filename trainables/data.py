@@ -43,7 +43,10 @@ class Frames(NamedTuple):
 
 
 class SplitData:
-    """All windows of one split of some corpora. ``frames`` (tracks,) says how long each track is."""
+    """All windows of one split of some corpora, one corpus behind the other.
+
+    ``frames`` (tracks,): how long each track is. ``windows_of_corpora`` (corpora,): how many windows each has.
+    """
 
     def __init__(self, corpora: Sequence[Corpus], split: str) -> None:
         self.key = (split, *((str(corpus.folder), corpus.checksum) for corpus in corpora))
@@ -54,6 +57,7 @@ class SplitData:
         self._shard_of, self._first_bytes, self.frames = shards, first_bytes, frames
         windows = window_count(frames)
         ends = windows.cumsum()
+        self.windows_of_corpora = np.array([int(window_count(of[2]).sum()) for of in places])
         tracks = np.repeat(np.arange(len(frames)), windows)
         self.in_order = Spans(tracks, (np.arange(ends[-1]) - (ends - windows)[tracks]) * WINDOW_FRAMES)
 

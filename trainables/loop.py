@@ -133,7 +133,7 @@ def train_epoch(
     network, guard = training.network.train(), training.guards[0]
     total = torch.zeros((), device=weights.device)
     steps = math.ceil(len(windows) / settings.batch_size)
-    batches = stopwatch.each("data", windows.shuffled(settings.batch_size, training.generator))
+    batches = stopwatch.each("data", windows.epoch(training.epoch, settings.batch_size, training.generator))
     for step, (bands, stored) in enumerate(batches, training.epoch * steps):
 
         def gradients(at_once: int, bands: Tensor = bands, stored: Tensor = stored) -> Tensor:

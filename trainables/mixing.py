@@ -18,10 +18,11 @@ from data_prep.render import STEMS
 from data_prep.spectrogram import BANDS
 from trainables.augmentation import Draws, stretched, stretched_targets
 from trainables.config import Augmentation, Settings
-from trainables.data import Spans, SplitData, TrainingData
+from trainables.data import TrainingData
 from trainables.level import LEVELS, bands_of, magnitudes_of
 from trainables.placement import Batches, TrainingWindows, place
 from trainables.studio import Studio
+from trainables.weighting import WeightedWindows, shares_of, spans_near
 
 SIZE_POWER = 0.5  # how often windows are drawn from recordings and from stems grows with the root of how many there are
 STRETCHED_SHARE = 0.5  # of the windows: between frames attacks are softer, which those that are heard in use are not
@@ -47,7 +48,7 @@ class MixedWindows(TrainingWindows):
         self._sizes = np.array([len(split) for split in data.sources])
         self._firsts = self._sizes.cumsum() - self._sizes
         self._shares = self._sizes**SIZE_POWER / (self._sizes**SIZE_POWER).sum()
-        self._windows = settings.epoch_windows or int(self._sizes.sum())
+        self._windows, self._power = settings.epoch_windows or int(self._sizes.sum()), settings.corpus_power
         self._apart = np.array([split.bands > BANDS for split in data.sources])  # stems, not recordings as they are
         known = STEMS if self._stems > 1 else ()
         self._stem_of = [known.index(name) if name in known else None for name in data.classes]
@@ -66,7 +67,18 @@ class MixedWindows(TrainingWindows):
         for first in range(0, self._windows, batch_size):
             count = min(batch_size, self._windows - first)
             sources = generator.choice(len(self._sizes), size=count, p=self._shares)
-            yield self._mixed(self._firsts[sources] + generator.integers(self._sizes[sources]), draws, generator)
+            yield self._mixed(self._firsts[sources] + self._within(sources, generator), draws, generator)
+
+    def _within(self, sources: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """A window of each of these sources, drawn from all alike; or its corpus first, by its share."""
+        if self._power == 1:
+            return generator.integers(self._sizes[sources])
+        drawn = np.zeros(len(sources), np.int64)
+        for number, windows in enumerate(self._sources):
+            rows, counts = np.flatnonzero(sources == number), windows.split.windows_of_corpora
+            corpora = generator.choice(len(counts), size=len(rows), p=shares_of(counts, self._power))
+            drawn[rows] = (counts.cumsum() - counts)[corpora] + generator.integers(counts[corpora])
+        return drawn
 
     def some(self, seed: int) -> Tensor:
         """Bands (B, T, F) as a network will be given them."""
@@ -115,13 +127,6 @@ class MixedWindows(TrainingWindows):
         return bands_of(studio.mastered(mix, silent)), halves
 
 
-def spans_near(split: SplitData, numbers: np.ndarray, frames: int, generator: np.random.Generator) -> Spans:
-    """Windows by their numbers, each moved by up to half a window and kept within its track as far as that is long."""
-    shifts = generator.integers(-WINDOW_FRAMES // 2, WINDOW_FRAMES // 2 + 1, len(numbers))
-    tracks, starts = (of[numbers] for of in split.in_order)
-    return Spans(tracks, np.clip(starts + shifts, 0, np.maximum(split.frames[tracks] - frames, 0)))
-
-
 def check_recipe(mixed: Sequence[str], settings: Settings) -> None:
     """Refused where corpora that are there to be mixed, by their names, stand beside settings that mix nothing."""
     if mixed and settings.recipe == "study" and settings.augmentation.is_off:
@@ -142,7 +147,10 @@ def training_windows(
     asked: Augmentation = settings.augmentation
     plain = asked.is_off and settings.level == "as_recorded" and settings.standardise == "all"
     if plain and not settings.epoch_windows and len(data.sources) == 1:
-        return place(data.sources[0], device, share, data.splits)
+        windows = place(data.sources[0], device, share, data.splits)
+        if settings.corpus_power == 1 or len(windows.split.windows_of_corpora) == 1:
+            return windows
+        return WeightedWindows(windows, settings.corpus_power, settings.seed)
     return MixedWindows(data, settings, device, share)
 
 

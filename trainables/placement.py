@@ -42,20 +42,24 @@ class TrainingWindows(ABC):
     def shuffled(self, batch_size: int, generator: np.random.Generator) -> Batches:
         """An epoch of training, all chance drawn from the generator."""
 
+    def epoch(self, number: int, batch_size: int, generator: np.random.Generator) -> Batches:
+        """The epoch of that number, counted from 0, for windows that take turns from one epoch to the next."""
+        return self.shuffled(batch_size, generator)
+
 
 class Windows(TrainingWindows):
     """The windows of a split, read batch by batch onto a device; how, is a subclass's matter."""
 
     def shuffled(self, batch_size: int, generator: np.random.Generator) -> Batches:
         """An epoch of training: every window once, in random order and at a random offset."""
-        return self._batches(self.split.shuffled(generator), batch_size)
+        return self.batches(self.split.shuffled(generator), batch_size)
 
     def in_order(self, batch_size: int) -> Batches:
         """Every window once, track after track; the last one of a track is padded with silence."""
-        return self._batches(self.split.in_order, batch_size)
+        return self.batches(self.split.in_order, batch_size)
 
     @abstractmethod
-    def _batches(self, spans: Spans, batch_size: int) -> Batches:
+    def batches(self, spans: Spans, batch_size: int) -> Batches:
         """The windows at these places, so many at a time."""
 
     def read(self, spans: Spans, frames: int) -> tuple[Tensor, Tensor]:
@@ -69,7 +73,8 @@ class MappedWindows(Windows):
 
     kind = "mapped"
 
-    def _batches(self, spans: Spans, batch_size: int) -> Batches:
+    def batches(self, spans: Spans, batch_size: int) -> Batches:
+        """Copied window by window."""
         for piece in spans.pieces(batch_size):
             bands, targets = self.split.read(piece)
             yield bands.to(self.device), targets.to(self.device)
@@ -125,7 +130,8 @@ class ResidentWindows(Windows):
                     begin - self._firsts[number] : until - self._firsts[number]
                 ]
 
-    def _batches(self, spans: Spans, batch_size: int) -> Batches:
+    def batches(self, spans: Spans, batch_size: int) -> Batches:
+        """Gathered on the device."""
         begins, ends = self._edges(spans)
         for begin, end in zip(begins.split(batch_size), ends.split(batch_size), strict=True):
             yield self._gathered(begin, end, self._around)
@@ -154,7 +160,8 @@ class StreamedWindows(Windows):
         super().__init__(split, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def _batches(self, spans: Spans, batch_size: int) -> Batches:
+    def batches(self, spans: Spans, batch_size: int) -> Batches:
+        """Read ahead; what is broken off leaves no thread."""
         stream = self._stream
         slots = deque(_Slot(self.split.empty(batch_size, pinned=stream is not None)) for _ in range(AHEAD + 1))
         pieces = spans.pieces(batch_size)

@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # A sweep that goes on must have these as it began, else its results would not go together.
 FIXED = (
     *("corpora", "architecture", "task", "recipe", "max_epochs", "batch_size", "seed", "precision", "scheduler"),
-    *("grace_epochs", "points", "narrow"),
+    *("grace_epochs", "points", "narrow", "corpus_power"),
 )
 KEPT = ("trials", "shards", "cpus_per_trial", "gpus_per_trial", "at_once", "max_failures", "tracking_uri")
 
@@ -51,10 +51,18 @@ class SweepOptions:
     task: str = "drum_onsets"
     recipe: str = "study"  # what training begins with and a search may choose of it
     precision: str = "auto"
+    corpus_power: float = 1.0  # corpora of a union come in proportion to their windows to this power
     profile: bool = False  # write where the trials' time went
     narrow: Mapping[str, Sequence[Any]] = field(
         default_factory=dict
     )  # hyperparameter -> the only values to choose from
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.corpus_power <= 1:
+            raise Refused(
+                f"--corpus-power {self.corpus_power:g}: expected 0 (every corpus comes as often) to 1 (every window "
+                "does)"
+            )
 
     @property
     def command(self) -> str:
@@ -63,7 +71,8 @@ class SweepOptions:
         words += ["--trials", self.trials, "--max-epochs", self.max_epochs, "--seed", self.seed]
         words += ["--batch-size", self.batch_size] if self.batch_size else []
         words += ["--points", shlex.quote(self.points)] if self.points else []
-        for name in ("recipe", "scheduler", "grace_epochs", "precision", "cpus_per_trial", "gpus_per_trial"):
+        shown = ("recipe", "scheduler", "grace_epochs", "precision", "cpus_per_trial", "gpus_per_trial", "corpus_power")
+        for name in shown:
             value = getattr(self, name)
             words += [f"--{name.replace('_', '-')}", value] if value != getattr(type(self), name) else []
         words += ["--profile"] if self.profile else []

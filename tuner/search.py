@@ -183,7 +183,7 @@ def _run(
 
     settings = replace(
         RECIPES[options.recipe], batch_size=batch, max_epochs=options.max_epochs, seed=options.seed,
-        precision=options.precision,
+        precision=options.precision, corpus_power=options.corpus_power,
     )  # fmt: skip
     config = TrainingConfig(
         corpora=tuple(sorted(options.corpora)), architecture=options.architecture, hyperparameters={},

@@ -20,11 +20,12 @@ from trainables.data import TrainingData
 from trainables.level import magnitudes_of
 from trainables.loop import train
 from trainables.memory import MemoryGuard
-from trainables.mixing import MixedWindows, as_heard, spans_near, training_windows
+from trainables.mixing import MixedWindows, as_heard, training_windows
 from trainables.placement import MappedWindows, place
 from trainables.state import TrainingState
 from trainables.tasks import find_task
 from trainables.validation import validate
+from trainables.weighting import spans_near
 
 CPU = torch.device("cpu")
 ALL = ("clicks", "clicks_stems", "music")

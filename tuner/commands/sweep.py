@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--points", metavar="FILE|CORPUS", help=text)
     text = "take a hyperparameter, or a number of the recipe's, from these values only: hidden=72,144 music_share=0"
     add("--narrow", nargs="+", type=choices, metavar="NAME=V[,V]", help=text)
+    text = "of a union: corpora come in proportion to their windows to this power, from 0, in equal shares, to 1"
+    add("--corpus-power", type=float, metavar="P", help=f"{text}, every window once an epoch (default)")
     add("--seed", type=int, metavar="N", help=f"of search and training (default {of.seed})")
     text = f"auto: bf16 where the device has units for it (default {of.precision})"
     add("--precision", choices=PRECISIONS, help=text)

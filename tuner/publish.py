@@ -5,26 +5,40 @@ nothing twice.
 """
 
 import json
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from data_prep.files import checksum
+from data_prep.versions import version_of
 from tuner import registry
+from tuner.class_picture import FILE as CLASSES
 from tuner.cluster import is_this_machine
 from tuner.download import CHECKPOINT_FILES, CHECKPOINT_FOLDER, CHECKSUMS
-from tuner.tracking import SWEEP_RUN, log_new
+from tuner.learning_curves import FILE as CURVES
+from tuner.run_notes import NOTE, Published, scores, sweep_ended
+from tuner.served_model import write_served_model
+from tuner.sweep_folder import ResultFile
+from tuner.telling import first_line, say
+from tuner.tracked_run import log_new, texts
+from tuner.tracking import SWEEP_RUN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from data_prep.storage import Storage
     from tuner.options import SweepOptions
+    from tuner.records import TrialRecord
     from tuner.tracking import Tracker
+
+SPEED = "windows_per_s"  # a metric of epochs, and the tag with its median
 
 
 def test(
@@ -68,13 +82,15 @@ def _test(
 
 
 def publish(
-    tracker: "Tracker", trial: str, checkpoint: "Storage", tests: dict[str, dict[str, Any]], facts: dict[str, str]
-) -> registry.Registered | None:
+    tracker: "Tracker", trial: str, checkpoint: "Storage", tests: dict[str, dict[str, Any]], facts: dict[str, str],
+    folder: "Storage | None" = None, records: "Sequence[TrialRecord]" = (),
+) -> registry.Registered | None:  # fmt: skip
     """Put checkpoint and scores into the trial's run and register it; None where the tracking store did not take it.
 
     ``checkpoint``: the folder of model.safetensors and config.json. ``facts`` become the tags of the registered
     version, `epoch` (of the checkpoint), `sweep.id` and `hyperparameters` (as JSON) among them; the test score there is
-    the mean over corpora that have one.
+    the mean over corpora that have one. ``folder``: the sweep's, whose learning curves go into its run; ``records``: of
+    its trials, for what is said of it there.
     """
     metric = facts["metric"]
     protocols = {corpus: score["protocol"] for corpus, score in tests.items()}
@@ -83,26 +99,96 @@ def publish(
         values[f"test_{metric}"] = fmean(values.values())
         facts = {**facts, "test": str(values[f"test_{metric}"]), "tests": json.dumps(tests)}
         facts["protocol"] = "+".join(sorted(set(protocols.values())))
+    values |= _beside(tests, metric)
+    facts = {**facts, **_cost(trial, facts, folder, records)}
     name = registry.model_name(facts["corpora"].split("+"), facts["architecture"])
+    pictures = _pictures(tests, facts, folder)
     # An epoch's own folder: that of a version which is registered is never written again.
-    folder = f"{CHECKPOINT_FOLDER}/epoch-{int(facts['epoch']):04d}" if "epoch" in facts else CHECKPOINT_FOLDER
+    below = f"{CHECKPOINT_FOLDER}/epoch-{int(facts['epoch']):04d}" if "epoch" in facts else CHECKPOINT_FOLDER
 
     def write(client: "MlflowClient", runs: dict[str, str]) -> registry.Registered:
         run, of_sweep, now_ms = client.get_run(runs[trial]), client.get_run(runs[SWEEP_RUN]), int(time.time() * 1000)
         run_id, before = run.info.run_id, of_sweep.data.tags.get("best.trial", "")
-        by = [(f"test.protocol.{corpus}", protocol) for corpus, protocol in protocols.items()]
-        log_new(client, run_id, run.data.metrics, values, now_ms, [("best", "true"), *by])
+        by = {f"test.protocol.{corpus}": protocol for corpus, protocol in protocols.items()}
+        note = {NOTE: f"{_own_note(run)}\n\n{scores(tests, metric)}"} if tests else {}
+        log_new(client, run_id, run.data.metrics, values, now_ms, {"best": "true", **by, **note})
         if before in runs.values() and before != run_id:  # another trial was the best when the sweep ended before
             client.set_tag(before, "best", "false")
         summary = {**values, f"best_validation_{metric}": float(facts["validation"])}
-        log_new(client, of_sweep.info.run_id, of_sweep.data.metrics, summary, now_ms, [("best.trial", run_id), *by])
+        of_run = {"best.trial": run_id, **by}
+        log_new(client, of_sweep.info.run_id, of_sweep.data.metrics, summary, now_ms, of_run)
         client.log_dict(run_id, tests, "test.json")
-        with checkpoint.local() as local:
-            sums = json.dumps({file: checksum(local / file) for file in CHECKPOINT_FILES})
-            tags = {**facts, CHECKSUMS: sums}
-            if registry.registered(client, name, run_id, tags) is None:
-                for file in CHECKPOINT_FILES:
-                    client.log_artifact(run_id, str(local / file), folder)
-        return registry.register(client, name, run_id, tags, folder)
+        for of, picture in pictures.items():
+            with TemporaryDirectory() as temporary:
+                (Path(temporary) / of).write_bytes(picture)
+                client.log_artifacts(of_sweep.info.run_id, temporary)
+                if of == CLASSES:
+                    client.log_artifacts(run_id, temporary)
+        registered = _register(client, run_id, checkpoint, name, facts, below)
+        if records:
+            published = Published(run.info.experiment_id, run_id, name, registered.version)
+            client.set_tag(
+                of_sweep.info.run_id, NOTE, texts({NOTE: sweep_ended(facts, tests, records, published)})[NOTE]
+            )
+        return registered
 
     return tracker.ask("the best checkpoint", write)
+
+
+def _register(
+    client: "MlflowClient", run_id: str, checkpoint: "Storage", name: str, facts: dict[str, str], below: str
+) -> registry.Registered:
+    """Register the checkpoint, after its files, and what MLflow needs to load it, lie ``below`` its run's artifacts."""
+    with checkpoint.local() as local:
+        tags = {**facts, CHECKSUMS: json.dumps({file: checksum(local / file) for file in CHECKPOINT_FILES})}
+        if registry.registered(client, name, run_id, tags) is None:
+            with TemporaryDirectory() as temporary:
+                for file in CHECKPOINT_FILES:
+                    shutil.copyfile(local / file, Path(temporary) / file)
+                write_served_model(Path(temporary), run_id=run_id, artifact_path=below)
+                client.log_artifacts(run_id, temporary, below)
+    return registry.register(client, name, run_id, tags, below)
+
+
+def _own_note(run: "Run") -> str:
+    """What was said of a run before its test scores were."""
+    return str(run.data.tags.get(NOTE, "")).partition("\n\n| test corpus")[0]
+
+
+def _beside(tests: Mapping[str, Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """Metrics of a run beside the one that was searched for: the other scores of each corpus, and each class's F1."""
+    values: dict[str, float] = {}
+    for corpus, score in tests.items():
+        others = [name for name in ("micro_f1", "macro_f1", "precision", "recall") if name in score and name != metric]
+        values |= {f"test_{name}.{corpus}": float(score[name]) for name in others}
+        classes = score.get("classes", {})
+        values |= {f"test_f1_{name}.{corpus}": float(of["f1"]) for name, of in classes.items() if of["onsets"]}
+    return values
+
+
+def _cost(
+    trial: str, facts: Mapping[str, str], folder: "Storage | None", records: "Sequence[TrialRecord]"
+) -> dict[str, str]:
+    """Tags that say what the sweep took, how fast the best trial trained, and by which mirtune."""
+    found = {"mirtune_version": version_of("mirtune")}
+    result = None if folder is None else ResultFile.load(folder, facts.get("sweep.id", ""))
+    if result is not None:
+        found |= {"trial_hours": f"{result.trial_hours:.6g}", "gpu_hours": f"{result.gpu_hours:.6g}"}
+    history = next((record.history for record in records if record.id == trial), [])
+    speeds = [entry["metrics"][SPEED] for entry in history if SPEED in entry["metrics"]]
+    return found | ({SPEED: f"{median(speeds):.6g}"} if speeds else {})
+
+
+def _pictures(tests: dict[str, dict[str, Any]], facts: Mapping[str, str], folder: "Storage | None") -> dict[str, bytes]:
+    """Pictures of the sweep by name: what cannot be drawn or read is left out, and told."""
+    from tuner.class_picture import draw_classes
+
+    found: dict[str, bytes] = {}
+    try:
+        if folder is not None and folder.exists(CURVES):
+            found[CURVES] = folder.read(CURVES)
+        if tests and all(score.get("classes") for score in tests.values()):
+            found[CLASSES] = draw_classes(tests, f"{facts['sweep']}: the best checkpoint, class by class")
+    except Exception as error:
+        say(f"pictures of the sweep are not in the tracking store ({first_line(error)})")
+    return found

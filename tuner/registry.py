@@ -23,6 +23,7 @@ from tuner.model_versions import (
     slashed,
     versions,
 )
+from tuner.run_notes import model_note
 from tuner.telling import safe
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FILES = {*CHECKPOINT_FILES, "README.md"}
 MOST_POINTS = 5
+LONGEST_DESCRIPTION = 5000  # of a version; MLflow's databases take no more
 DEFAULT = "default"
 # What tells the checkpoint of one publication from another's.
 SAME = (store.SWEEP_ID, "epoch", "validation")
@@ -56,17 +58,13 @@ def register(
     The best one has the best validation score, of equal ones the first. ``tags`` has at least `validation` (the score)
     and `mode` ("max" or "min").
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name, tags={key: tags[key] for key in ("corpora", "architecture", "task")})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    _create(client, name, tags)
     made = registered(client, name, run_id, tags)
     if made is None:
         source = f"{client.get_run(run_id).info.artifact_uri}/{folder}"
         made = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    if not made.description:
+        client.update_model_version(name, str(made.version), description=described(made))
     # Another sweep may move the alias between our looking and our moving it: look again after.
     while True:
         best = best_first(versions(client, name))[0]
@@ -74,6 +72,26 @@ def register(
         if holder is not None and int(holder.version) == int(best.version):
             return Registered(name, int(made.version), int(best.version) == int(made.version))
         client.set_registered_model_alias(name, BEST, best.version)
+
+
+def _create(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> None:
+    """Make the registered model, or describe one that an earlier mirtune made."""
+    from mlflow.exceptions import MlflowException
+
+    about = {key: tags[key] for key in ("corpora", "architecture", "task")}
+    note = model_note(name, about["task"], about["corpora"], about["architecture"])
+    try:
+        client.create_registered_model(name, tags=about, description=note)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        if not client.get_registered_model(name).description:
+            client.update_registered_model(name, description=note)
+
+
+def described(version: "ModelVersion") -> str:
+    """The description of a version in the registry: its card."""
+    return card(version, "best")[:LONGEST_DESCRIPTION]
 
 
 def registered(client: "MlflowClient", name: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion | None":

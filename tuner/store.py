@@ -1,11 +1,12 @@
 """The MLflow store: where it is, how it is opened, and which code is writing to it."""
 
 import fcntl
+import getpass
 import logging
 import os
 import platform
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,11 +165,20 @@ def refuse_taken(uri: str, name: str, sweep_id: str) -> None:
 def code_version() -> dict[str, str]:
     """Tags that say which code ran: versions of mirtune, Python, torch and Ray, and the commit of a checkout."""
     tags = {f"version.{package}": version_of(package) for package in ("mirtune", "torch", "ray", "optuna")}
-    tags["version.python"] = platform.python_version()
+    tags |= {"version.python": platform.python_version(), "mirtune_version": tags["version.mirtune"]}
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "store.py") else ""
     if commit:
         tags["mlflow.source.git.commit"] = commit
         tags["source.changed"] = str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()
+    return tags
+
+
+@cache
+def origin() -> dict[str, str]:
+    """Tags by which MLflow's pages say who made a run, and with what."""
+    tags = {"mlflow.source.name": "mirtune sweep", "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError):  # a user without a name, as in some containers
+        tags["mlflow.user"] = getpass.getuser()
     return tags
 
 

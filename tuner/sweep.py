@@ -82,13 +82,13 @@ def sweep(options: SweepOptions) -> SweepResult:
 
 def _say_how_to_go_on(options: SweepOptions, plan: Plan) -> None:
     from tuner.search import resume_command
-    from tuner.tracking import say
+    from tuner.telling import warn
 
     with suppress(OSError, Refused):  # it must not hide why the sweep ended
         if plan.folder.exists(SWEEP):
             done = sum(record.ended for record in load_records(plan.folder))
             again = resume_command(options, plan.name)
-            say(f"stopped: {done} of {options.trials} trials are done; `{again}` goes on")
+            warn(f"stopped: {done} of {options.trials} trials are done; `{again}` goes on")
 
 
 def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: Any, began: float) -> SweepResult:
@@ -96,6 +96,7 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
     from tuner.packing import packing_of
     from tuner.search import resume_command, search
     from tuner.store import refuse_taken
+    from tuner.telling import warn
     from tuner.tracking import Tracker, say
 
     records = [] if file is None else load_records(plan.folder)
@@ -137,7 +138,7 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
     finally:
         warning = tracker.close()
         if warning:
-            say(warning)
+            warn(warning)
         if options.profile and profile.trials:
             profile.after_s = time.monotonic() - began - profile.before_s - profile.search_s
             with _extra("the profile could not be written beside the trials"):
@@ -216,7 +217,7 @@ def _finish(
         "best": best,
         "checkpoint": checkpoint.location,
         "tests": tests,
-        "registered": publish(tracker, best.id, checkpoint, tests, {**tags, **facts}),
+        "registered": publish(tracker, best.id, checkpoint, tests, {**tags, **facts}, plan.folder, records),
         "undone": searched.undone,
     }
 
@@ -224,9 +225,9 @@ def _finish(
 @contextmanager
 def _extra(failed: str) -> Iterator[None]:
     """Tell of an error in what comes on top: it must neither end a sweep nor hide how it ended."""
-    from tuner.tracking import first_line, say
+    from tuner.telling import first_line, warn
 
     try:
         yield
     except Exception as error:
-        say(f"{failed} ({first_line(error)}); the sweep stands")
+        warn(f"{failed} ({first_line(error)}); the sweep stands")

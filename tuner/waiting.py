@@ -38,12 +38,13 @@ OF_NETWORKS = ("botocore", "boto3", "urllib3")
 
 @dataclass
 class Entry:
-    """One thing to write; ``done`` has the result, or why it could not be had."""
+    """One thing to write; ``done`` has the result, or why it could not be had. A ``minor`` one is not missed."""
 
     what: str
     write: Callable[["MlflowClient"], Any]
     done: "Future[Any]" = field(default_factory=Future)
     given_up: bool = False
+    minor: bool = False
 
 
 class WaitingStore:
@@ -67,10 +68,15 @@ class WaitingStore:
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
         self._thread.start()
 
-    def put(self, what: str, write: Callable[["MlflowClient"], Any]) -> Entry:
-        """Have ``write(client)`` carried out after all that was put before."""
+    @property
+    def answers(self) -> bool:
+        """Whether the store took what it was given last."""
+        return self._silent_since is None
+
+    def put(self, what: str, write: Callable[["MlflowClient"], Any], *, minor: bool = False) -> Entry:
+        """Have ``write(client)`` carried out after all that was put before; once only if it is ``minor``."""
         self._put += 1
-        entry = Entry(what, write)
+        entry = Entry(what, write, minor=minor)
         self._entries.put(entry)
         return entry
 
@@ -126,8 +132,19 @@ class WaitingStore:
         with suppress(Exception):  # the first entry meets the same error, and tells of it
             self._client = store.connect(self.uri)
         while (entry := self._entries.get()) is not None:
-            self._write(entry)
+            if entry.minor:
+                self._try(entry)
+            else:
+                self._write(entry)
             self._taken += 1
+
+    def _try(self, entry: Entry) -> None:
+        """Write it if the store takes it now; nobody asks for the result."""
+        self._in_attempt = True
+        with suppress(Exception):
+            if self._client is not None and self.answers and math.isinf(self._closed_at):
+                entry.write(self._client)
+        self._attempt_ended, self._in_attempt = time.monotonic(), False
 
     def _write(self, entry: Entry) -> None:
         pause_s, began = 0.5, time.monotonic()

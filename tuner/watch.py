@@ -26,14 +26,13 @@ from tuner.reports import (
 )
 from tuner.tracking import Tracker, in_words, say
 from tuner.trial_folder import TrialFolder
+from tuner.trial_runs import TrialRuns, place_of
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
 
     from tuner.scheduler import Scheduler
     from tuner.searcher import SweepSearch
-
-STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "lost": "FAILED", "interrupted": "KILLED"}
 
 
 class Watcher(tune.Callback):
@@ -49,6 +48,7 @@ class Watcher(tune.Callback):
         records: Sequence[TrialRecord] = (), is_held: Callable[[], bool] = lambda: True,
     ):  # fmt: skip
         self.metric, self.mode, self.folder, self.tracker = metric, mode, folder, tracker
+        self.runs = TrialRuns(tracker, metric, folder)
         self.trials, self.max_epochs, self.batch_size = trials, max_epochs, batch_size
         self.max_failures, self.profile = max_failures, profile
         self.searcher, self.scheduler = searcher, scheduler
@@ -80,12 +80,7 @@ class Watcher(tune.Callback):
 
     def tell_past(self) -> None:
         """Bring the tracking store up to date with an earlier run: what it has already is left out there."""
-        for record in self.records.values():
-            self.tracker.start_trial(record.id, record.name, record.hyperparameters)
-            for entry in record.history:
-                self.tracker.epoch(record.id, entry[EPOCH], flat_metrics(entry["metrics"]))
-            if record.state != "running":
-                self._tell_end(record)
+        self.runs.tell_past(self.records.values())
 
     @harmless
     def on_trial_start(self, iteration: int, trials: "list[TuneTrial]", trial: "TuneTrial", **info: Any) -> None:
@@ -113,7 +108,7 @@ class Watcher(tune.Callback):
         new = record.take({EPOCH: int(result[EPOCH]), IS_BEST: result[IS_BEST], "metrics": metrics}, value)
         record.checkpoint = result[CHECKPOINT]
         if new:
-            self.tracker.epoch(record.id, record.epochs, metrics)
+            self.runs.epoch(record, metrics, place_of(trial, result))
         if REPLAYED in result:
             return
         if self._unsaved:
@@ -204,7 +199,8 @@ class Watcher(tune.Callback):
             self.profile.trials[name] = TrialProfile(number, self.searcher.launched.get(name, now))
             record.state, record.attempts, record.error = "running", 1, ""
         record.started = time.time()
-        self.tracker.start_trial(name, record.name, record.hyperparameters)
+        self.runs.start(record)
+        self.tracker.watch_machine()
         (self.folder / name).sweep_away(0)
         self._save(record)
 
@@ -216,7 +212,7 @@ class Watcher(tune.Callback):
         record.state, record.seconds = state, record.seconds + time.time() - record.started
         if record.id in self.profile.trials:
             self.profile.trials[record.id].ended(state, time.monotonic())
-        self._tell_end(record)
+        self.runs.end(record)
         self._save(record)
 
     def _save(self, record: TrialRecord | None = None) -> None:
@@ -226,10 +222,6 @@ class Watcher(tune.Callback):
         for name in list(self._unsaved):
             self._unsaved[name].save(self.folder)
             del self._unsaved[name]
-
-    def _tell_end(self, record: TrialRecord) -> None:
-        summary = {} if record.best is None else {f"best_{self.metric}": record.best, "best_epoch": record.best_epoch}
-        self.tracker.end(record.id, STATUS[record.state], reason=record.error, summary=summary)
 
     def _say(self, record: TrialRecord, what: str) -> None:
         say(f"{record.name}/{self.trials} {what}")

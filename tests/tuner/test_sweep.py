@@ -13,6 +13,7 @@ from trainables.checkpoint import Checkpoint
 from trainables.evaluation import evaluate
 from tuner import publish, tracking
 from tuner import search as search_module
+from tuner.class_picture import FILE as CLASSES
 from tuner.cluster import is_this_machine
 from tuner.learning_curves import FILE
 from tuner.plan import check
@@ -29,7 +30,9 @@ def runs(swept):
     client = MlflowClient(swept.tracking_uri)
     experiment = client.get_experiment_by_name("mirtune")
     found = client.search_runs([experiment.experiment_id], "tags.sweep = 'first'")
-    return {run.info.run_name if run.data.tags["trial"] != SWEEP_RUN else SWEEP_RUN: run for run in found}
+    return {
+        run.info.run_name.partition(":")[0] if run.data.tags["trial"] != SWEEP_RUN else SWEEP_RUN: run for run in found
+    }
 
 
 def test_trials_that_raise_or_go_nan_are_failed_and_the_sweep_goes_on(swept):
@@ -60,6 +63,8 @@ def test_its_result_stands_beside_the_trials(swept):
     assert result.tests == swept.result.tests
     assert result.trial_hours == pytest.approx(sum(record.seconds for record in swept.result.trials) / 3600)
     assert ResultFile.load(folder, "another sweep") is None
+    replace(result, when="later").save(folder)
+    assert ResultFile.load(folder, begun.id) == result
 
 
 def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):
@@ -92,7 +97,7 @@ def test_metrics_stand_at_their_epoch(swept, runs):
 def test_the_best_run_has_the_checkpoint_and_the_test_score(swept, runs):
     run = runs[swept.result.best.name]
     client = MlflowClient(swept.tracking_uri)
-    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"checkpoint", "test.json"}
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"checkpoint", "test.json", CLASSES}
     assert run.data.metrics["test_micro_f1"] == swept.result.tests["mdb"]["micro_f1"]
     assert run.info.artifact_uri.startswith((swept.folder / "results" / "artifacts").as_uri())
 

@@ -25,13 +25,17 @@ from tuner.commands import (
     pull,
     report,
     show,
+    study,
     sweep,
     transcribe,
 )
 from tuner.parser import Parser
 from tuner.telling import quiet
 
-COMMANDS = (demo, prep, show, sweep, report, leaderboard, pull, evaluate, errors, calibrate, transcribe, completion)
+COMMANDS = (
+    *(demo, prep, show, sweep, study, report, leaderboard, pull, evaluate),
+    *(errors, calibrate, transcribe, completion),
+)
 DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 QUICK_START = """\

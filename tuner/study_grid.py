@@ -1,0 +1,141 @@
+"""A study's scores as a grid: rows are what is compared, columns the corpora that it is scored on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from tuner.studies import ARCHITECTURE
+from tuner.study_cells import DONE, FAILED, TO_DO, Entry
+from tuner.study_reference import ARCHITECTURES, CORPORA, ZERO_SHOT
+from tuner.zero_shot import is_zero_shot
+
+if TYPE_CHECKING:
+    from tuner.studies import Studied
+
+ZERO_SHOT_MARK = "°"
+
+
+@dataclass
+class Value:
+    """One score of the grid; None with the reason in ``why`` where there is none (yet)."""
+
+    score: float | None
+    interval: tuple[float, float] | None = None
+    zero_shot: bool = False
+    why: str = ""  # "failed", "to do", or in what respect it is not the last word
+    best: bool = False  # of its column
+    best_zero_shot: bool = False
+
+    @property
+    def text(self) -> str:
+        """The score, or why there is none."""
+        return self.why if self.score is None else f"{self.score:.3f}{ZERO_SHOT_MARK if self.zero_shot else ''}"
+
+    @property
+    def interval_text(self) -> str:
+        """The 95 % interval; empty where there is none."""
+        return "" if self.interval is None else "–".join(f"{of:.2f}" for of in self.interval)
+
+
+@dataclass
+class Grid:
+    """``values``: by row and column. ``published``: scores of the published study, those columns that it has."""
+
+    kind: str
+    metric: str
+    rows: list[str]
+    columns: list[str]
+    values: dict[tuple[str, str], Value]
+    notes: list[str] = field(default_factory=list)
+    published: dict[str, dict[str, float]] = field(default_factory=dict)  # corpus -> row -> score
+
+
+def grid_of(studied: "Studied") -> Grid:
+    """The grid of what a study has so far; best scores are marked."""
+    study, entries = studied.study, studied.entries
+    by_architecture = study.options.kind == ARCHITECTURE
+    values: dict[tuple[str, str], Value] = {}
+    notes: list[str] = []
+    for cell, entry in zip(study.cells, entries, strict=True):
+        if by_architecture:
+            values[entry.architecture, entry.union] = _in_domain(entry, list(study.columns(cell)), study.metric)
+            continue
+        for corpus in study.wanted:
+            values[entry.union, corpus] = _scored(entry, corpus, study.metric)
+    rows = list(dict.fromkeys(row for row, _ in values))
+    columns = list(dict.fromkeys(column for _, column in values))
+    for column in columns:
+        _mark([values[row, column] for row in rows], study.mode)
+    notes += [
+        f"{entry.architecture} on {entry.union}: {entry.trials} of {entry.asked} trials"
+        for entry in entries
+        if entry.state not in (DONE, FAILED, TO_DO)
+    ]
+    notes += [f"{entry.architecture} on {entry.union} failed: {entry.error}" for entry in entries if entry.error]
+    published = _published(by_architecture) if study.options.reference else {}
+    return Grid(study.options.kind, study.metric, rows, columns, values, [*_protocols(study.wanted), *notes], published)
+
+
+def _in_domain(entry: Entry, corpora: list[str], metric: str) -> Value:
+    """The score on the cell's own test split; the mean, without an interval, where it has several."""
+    found = [entry.scores[of] for of in corpora if of in entry.scores]
+    if not found or len(found) < len(corpora):
+        return _none(entry)
+    interval = found[0]["interval"] if len(found) == 1 else None
+    score = fmean(float(of[metric]) for of in found)
+    return Value(score, None if interval is None else (interval[0], interval[1]), why=_why(entry))
+
+
+def _scored(entry: Entry, corpus: str, metric: str) -> Value:
+    score = entry.scores.get(corpus)
+    zero_shot = is_zero_shot(entry.corpora, corpus)
+    if score is None:
+        none = _none(entry)
+        none.zero_shot = zero_shot
+        return none
+    interval = score["interval"]
+    pair = None if interval is None else (float(interval[0]), float(interval[1]))
+    return Value(float(score[metric]), pair, zero_shot, _why(entry))
+
+
+def _none(entry: Entry) -> Value:
+    return Value(None, why={FAILED: "failed", TO_DO: "to do"}.get(entry.state, "unfinished"))
+
+
+def _why(entry: Entry) -> str:
+    return "" if entry.state == DONE else f"{entry.trials} of {entry.asked} trials"
+
+
+def _mark(column: list[Value], mode: str) -> None:
+    """Mark the best of a column, and the best of its zero-shot scores."""
+    best = max if mode == "max" else min
+    for among, name in ((column, "best"), ([of for of in column if of.zero_shot], "best_zero_shot")):
+        scores = [of.score for of in among if of.score is not None]
+        for value in among:
+            if scores and value.score == best(scores):
+                setattr(value, name, True)
+
+
+def _protocols(wanted: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Which split and protocol each corpus was scored by, those alike together."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for corpus, how in wanted.items():
+        alike.setdefault(how, []).append(corpus)
+    return [
+        f"{', '.join(corpora)}: {'test split' if split == 'test' else 'all tracks, as it has no test split'}, "
+        f"protocol {protocol}"
+        for (split, protocol), corpora in alike.items()
+    ]
+
+
+def _published(by_architecture: bool) -> dict[str, dict[str, float]]:
+    """By corpus and row: architectures in domain; or the CRNN, in domain and zero-shot, by what it was trained on."""
+    found: dict[str, dict[str, float]] = {corpus: {} for corpus in CORPORA}
+    for row, scores in (ARCHITECTURES if by_architecture else ZERO_SHOT).items():
+        for corpus, score in scores.items():
+            found[corpus][row] = score
+    if not by_architecture:
+        for corpus, score in ARCHITECTURES["crnn"].items():
+            found[corpus][corpus] = score
+    return {corpus: scores for corpus, scores in found.items() if scores}

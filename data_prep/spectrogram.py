@@ -78,9 +78,18 @@ def log_spectrogram_of(blocks: Iterable[np.ndarray]) -> np.ndarray:
     Memory holds the result and one block. Raises what the blocks raise.
     """
     bands = bytearray()  # grows in place, where a list of arrays would be held twice when it is joined
-    for block in _band_blocks(blocks):
-        bands += block.astype(np.float16).data.cast("B")
+    for block in log_spectrogram_blocks(blocks):
+        bands += block.data.cast("B")
     return np.frombuffer(bands, np.float16).reshape(-1, BANDS)
+
+
+def log_spectrogram_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Consecutive blocks (S,) float32 -> consecutive blocks (T, F) float16 of ``log_spectrogram_of`` all of them.
+
+    Memory holds a block. Raises what the blocks raise.
+    """
+    for block in _band_blocks(blocks):
+        yield block.astype(np.float16)
 
 
 def _band_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

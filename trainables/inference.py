@@ -3,10 +3,11 @@
 Recurrent networks read a whole file 0.5 to 2 points worse than windows joined by their centres. No window reaches
 beyond a recording's ends, as none does in training: what lies within a margin of an end comes from the first or last
 window as it stands. Only a recording that is shorter than a window has silence behind it.
-B windows, T frames, F bands, K classes.
+A recording may come as a stream, of which no more is held than a batch of windows. B windows, T frames, F bands,
+K classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -34,7 +35,7 @@ def activations(
     device = next(network.parameters()).device
     network.eval()
     centres = [(track, start) for track, bands in enumerate(tracks) for start in range(0, len(bands), CENTRE_FRAMES)]
-    begins = [min(max(start - MARGIN_FRAMES, 0), max(len(tracks[of]) - WINDOW_FRAMES, 0)) for of, start in centres]
+    begins = [_begin(start, len(tracks[of])) for of, start in centres]
     pieces: list[list[Tensor]] = [[] for _ in tracks]
     size = BATCH_WINDOWS[device.type]
     guard = MemoryGuard(size)
@@ -47,6 +48,50 @@ def activations(
             end = min(start + CENTRE_FRAMES, len(tracks[track]))
             pieces[track].append(window[start - begin : end - begin])
     return [torch.cat(of) for of in pieces]
+
+
+@torch.inference_mode()
+def activation_blocks(
+    network: Network, blocks: Iterable[np.ndarray], precision: str = "auto", gains_db: Sequence[float] = AS_IT_IS
+) -> Iterator[Tensor]:
+    """Consecutive bands (T, F) of one recording -> consecutive probabilities (T', K), in blocks of other lengths.
+
+    Together they are what ``activations`` gives for the whole, to the last bit: the same windows in the same batches.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    size = BATCH_WINDOWS[device.type]
+    guard = MemoryGuard(size)
+    pending: list[np.ndarray] = []
+    dropped, heard, start = 0, 0, 0  # frames that are no longer held, frames in all, the next centre's first one
+
+    def centres(count: int, frames: int) -> Tensor:
+        nonlocal pending, dropped, start
+        held = np.concatenate(pending)
+        starts = range(start, min(start + count * CENTRE_FRAMES, frames), CENTRE_FRAMES)
+        begins = [_begin(of, frames) for of in starts]
+        windows = _windows([held], [0] * len(begins), [begin - dropped for begin in begins])
+        on_device = torch.from_numpy(windows).to(device)
+        found = guard.run(partial(probabilities_of, network, on_device, precision, gains_db), len(begins))
+        ends = [min(of + CENTRE_FRAMES, frames) for of in starts]
+        start += len(begins) * CENTRE_FRAMES
+        kept = max(start - WINDOW_FRAMES, dropped)  # the last window of all reaches back so far at most
+        pending, dropped = [held[kept - dropped :].copy()], kept
+        parts = zip(found, starts, begins, ends, strict=True)
+        return torch.cat([window[of - begin : end - begin] for window, of, begin, end in parts])
+
+    for block in blocks:
+        pending.append(block)
+        heard += len(block)
+        while heard >= max(start + (size - 1) * CENTRE_FRAMES - MARGIN_FRAMES, 0) + WINDOW_FRAMES:
+            yield centres(size, heard)
+    while start < heard:
+        yield centres(size, heard)
+
+
+def _begin(start: int, frames: int) -> int:
+    """The first frame of the window whose centre begins at ``start``, in a recording of so many frames."""
+    return min(max(start - MARGIN_FRAMES, 0), max(frames - WINDOW_FRAMES, 0))
 
 
 def probabilities_of(

@@ -99,7 +99,7 @@ def pick_peaks(activations: Tensor, rule: PeakRule) -> OnsetFrames:
     loud[:, :, : reach + rule.apart_frames].fill_(False)
     loud[:, :, reach + frames :].fill_(False)
     at = true_places(loud.view(-1))  # few in a trained network's activations: only these are looked at
-    at = at.index_select(0, true_places(_stands_out(rows.view(-1), at, rule)))
+    at = at.index_select(0, true_places(stands_out(rows.view(-1), at, rule)))
     # a row's first frames hold no candidate, so none is close to one in the row before
     at = at.index_select(0, true_places(stay_apart(at, rule.apart_frames)))
     row = torch.div(at, stride, rounding_mode="floor")
@@ -111,7 +111,7 @@ def find_peaks(activations: Tensor, rule: PeakRule) -> Tensor:
     return pick_peaks(activations, rule).marks()
 
 
-def _stands_out(line: Tensor, at: Tensor, rule: PeakRule) -> Tensor:
+def stands_out(line: Tensor, at: Tensor, rule: PeakRule) -> Tensor:
     """(N,) bool: whether the places (N,) hold the highest of the values around them, ``delta`` above their mean."""
     own = line.index_select(0, at)
     highest, mean = surroundings(line, at, rule.around_frames)

@@ -197,7 +197,7 @@ def test_midi_holds_every_onset_at_its_time(tmp_path):
             notes.append((time_s, message.note, message.velocity))
     assert [pitch for _, pitch, _ in notes] == [36, 42, 36, 49, 45]
     assert [time for time, _, _ in notes] == pytest.approx([0.0, 0.0, 0.05, 1.234, 4.0], abs=6e-4)
-    assert [velocity for _, _, velocity in notes] == [127, 64, 76, 114, 1]
+    assert [velocity for _, _, velocity in notes] == [118, 68, 77, 107, 1]
 
 
 def test_a_roll_keeps_every_stroke_for_other_readers(tmp_path):

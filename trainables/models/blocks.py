@@ -20,6 +20,7 @@ UNITS: dict[str, Callable[..., nn.RNNBase]] = {
 BF16_SINCE_CUDNN = 91_300  # older ones have no recurrences in bf16
 CHANNELS = (32, 64, 96)  # of the first, second and third convolution block
 POOLED_BANDS = 3
+WINDOWS_IN_CACHE = 3  # whose maps, 3 MB each, a processor still has when the next layer reads them
 MOST = 4096  # of any hyperparameter: a configuration may come from a stranger
 CONVOLUTION_DROPOUT, ATTENTION_DROPOUT, RECURRENT_DROPOUT = 0.3, 0.1, 0.1
 
@@ -67,6 +68,11 @@ class Convolutions(nn.Module):
 
     def forward(self, bands: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, D)."""
+        if self.training or bands.is_cuda:
+            return self._frames(bands)
+        return torch.cat([self._frames(some) for some in bands.split(WINDOWS_IN_CACHE)])
+
+    def _frames(self, bands: Tensor) -> Tensor:
         maps = self.blocks(channels_last(bands.unsqueeze(1)))
         if maps.requires_grad:
             # the gradient of the flattening lies channels-first, and the last block's backward would copy larger maps

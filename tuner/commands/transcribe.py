@@ -1,9 +1,10 @@
 """`mirtune transcribe`."""
 
 import argparse
-from collections import Counter
+import errno
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.commands.common import (
     CHECKPOINT,
@@ -16,56 +17,220 @@ from tuner.commands.common import (
     rule_of,
 )
 
-SUMMARY = "transcribe audio: one General MIDI file per input"
+if TYPE_CHECKING:
+    from trainables.notation import NotationOptions
+    from trainables.transcribing_files import Recording
+    from trainables.transcription import Transcriber
+
+SUMMARY = "transcribe audio files: MIDI, tables, scores, pictures"
+EXAMPLES = (
+    ("the drums of a song, as a MIDI file in this folder", "mirtune transcribe song.wav"),
+    ("a folder and those in it, as MIDI files and tables", "mirtune transcribe songs --out drums --format midi csv"),
+    ("go on after a stop, or with what was added since", "mirtune transcribe songs --out drums --skip-existing"),
+    ("by a pattern, in quotes, for this program to expand", "mirtune transcribe 'albums/**/*.flac' --out drums"),
+    ("in time: a tempo map, bars from a downbeat", "mirtune transcribe song.mp3 --tempo estimate --align-downbeat"),
+    ("for an electronic kit, every note as loud", "mirtune transcribe song.mp3 --note-map roland --velocity fixed:100"),
+    ("a score and a picture of it", "mirtune transcribe song.mp3 --format musicxml staff --meter 3/4"),
+)  # fmt: skip
+STOPPED = "the same command with --skip-existing goes on"
+FORMATS = ("midi", "csv", "jams", "musicxml", "roll", "staff")  # of trainables.notation, which takes long to import
+PLOT, PLOT_ENDING = "plot", ".png"
+OF_ONE_PATH = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)  # other errors are those of the disk or folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("audio", nargs="+", type=Path, metavar="AUDIO", help="wav, flac, ogg or mp3")
+    text = "files (wav, flac, ogg, mp3, opus, aiff), folders with such files, patterns in quotes"
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help=text)
     parser.add_argument("--checkpoint", default="default", metavar="CHECKPOINT", help=f"{CHECKPOINT} (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the MIDI files")
-    parser.add_argument("--plot", action="store_true", help="also a PNG of spectrogram, activations and onsets")
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR",
+        help="folder of what is written, in folders as the audio is (the current folder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", nargs="+", default=["midi"], choices=FORMATS, metavar="FORMAT",
+        help=f"one or more of {', '.join(FORMATS)} (midi)",
+    )  # fmt: skip
+    parser.add_argument("--plot", action="store_true", help="also a PNG of spectrogram, activations and onsets, 20 s")
+    text = "leave out recordings whose outputs are all there and not older than the audio, whatever made them"
+    parser.add_argument("--skip-existing", action="store_true", help=text)
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written, and write nothing")
     add_thresholds(parser)
     add_gains(parser)
+    _add_notation(parser)
     add_tracking(parser)
     add_json(parser)
 
 
+def _add_notation(parser: argparse.ArgumentParser) -> None:
+    notation = parser.add_argument_group("how it is written down")
+    text = "gm (General MIDI), roland (their electronic kits), or a JSON file of pitches by class (%(default)s)"
+    notation.add_argument("--note-map", default="gm", metavar="MAP", help=text)
+    text = "beats a minute, or estimate: found in the onsets, each beat with its own tempo (none: 120, unaligned)"
+    notation.add_argument("--tempo", metavar="BPM|estimate", help=text)
+    notation.add_argument("--meter", default="4/4", metavar="N/4", help="quarter notes in a bar (%(default)s)")
+    text = "let bars begin at what is taken for a downbeat, not at the beginning of the recording; needs --tempo"
+    notation.add_argument("--align-downbeat", action="store_true", help=text)
+    text = "strength: louder where the network is surer; fixed:N: 1 to 127 for every note (%(default)s)"
+    notation.add_argument("--velocity", default="strength", metavar="strength|fixed:N", help=text)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Transcribe every input; Refused, before anything is written, where two would be written to one file."""
-    from data_prep.refused import Refused, printable
-    from trainables.transcription import Transcriber, plot, write_midi
-    from tuner.registry import resolve
+    from data_prep.refused import printable
+    from trainables.transcribing_files import find_recordings
 
-    twice = [stem for stem, times in Counter(path.stem for path in arguments.audio).items() if times > 1]
-    if twice:
-        raise Refused(
-            f"two inputs are named {twice[0]!r} and would overwrite each other; transcribe them into two folders"
-        )
+    found = find_recordings(arguments.audio)
+    options, endings = notation_of(arguments), _endings(arguments)
     gains_db = gains_of(arguments)
-    checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
-    transcriber = Transcriber(checkpoint, rule_of(checkpoint, arguments), gains_db)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    planned = [(of, {name: of.output(arguments.out, end) for name, end in endings.items()}) for of in found]
+    wanted = [
+        (of, outputs) for of, outputs in planned if not (arguments.skip_existing and of.is_done([*outputs.values()]))
+    ]
+    skipped = len(planned) - len(wanted)
+    if arguments.dry_run:
+        if arguments.json:
+            print_json([_shown(of, outputs) for of, outputs in wanted])
+            return
+        for of, outputs in wanted:
+            print(printable(f"{of.audio} -> {_in_short(of, outputs)}"))
+        print(f"{len(wanted)} to transcribe{f', {skipped} are there' if skipped else ''}; nothing was written")
+        return
+
     shown: list[dict[str, Any]] = []
-    refused: list[Refused] = []
-    for audio in arguments.audio:
-        try:
-            transcription = transcriber.transcribe(audio)
-        except Refused as reason:  # the others are transcribed all the same
-            refused.append(reason)
-            continue
-        midi, picture = (arguments.out / f"{audio.stem}{ending}" for ending in (".mid", ".png"))
-        write_midi(transcription, midi)
-        files = {"audio": str(audio), "midi": str(midi)}
-        if arguments.plot:
-            plot(transcription, picture, title=audio.name)
-            files["plot"] = str(picture)
-        shown.append({**files, "seconds": transcription.seconds, "onsets": len(transcription.onsets)})
-        if not arguments.json:
-            plotted = f", plotted in {picture}" if arguments.plot else ""
-            print(printable(f"{audio}: {shown[-1]['onsets']} onsets in {midi}{plotted}"))
+    if wanted:
+        from trainables.transcription import Transcriber
+        from tuner.registry import resolve
+
+        checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
+        transcriber = Transcriber(checkpoint, rule_of(checkpoint, arguments), gains_db)
+        options.note_map.of(checkpoint.classes)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        shown = _transcribed(transcriber, wanted, options, arguments, skipped)
+    elif not arguments.json:
+        print(f"all {skipped} are there already; nothing to transcribe")
     if arguments.json:
         print_json(shown)
-    if refused:
-        others = f"; {len(refused) - 1} more could not be transcribed either" if len(refused) > 1 else ""
-        raise Refused(f"{refused[0]}{others}")
+    _tell_refused([of["refused"] for of in shown if "refused" in of], len(wanted))
+
+
+def _transcribed(
+    transcriber: "Transcriber",
+    wanted: list[tuple["Recording", dict[str, Path]]],
+    options: "NotationOptions",
+    arguments: argparse.Namespace,
+    skipped: int,
+) -> list[dict[str, Any]]:
+    """What was made of each recording; one that cannot be read, or written down, is told of and left out."""
+    from data_prep.refused import Refused, printable
+    from tuner.telling import Progress, say, warn
+
+    if skipped:
+        say(f"{skipped} of {skipped + len(wanted)} are there already")
+    shown: list[dict[str, Any]] = []
+    try:
+        with Progress("transcribed", len(wanted), "recordings" if len(wanted) > 1 else "recording") as progress:
+            for recording, outputs in wanted:
+                began = time.monotonic()
+                try:
+                    made = _transcribe_one(transcriber, recording, outputs, options)
+                except (Refused, OSError) as error:  # the others are transcribed all the same
+                    if isinstance(error, OSError) and error.errno not in OF_ONE_PATH:
+                        raise
+                    shown.append({"audio": str(recording.audio), "refused": _reason(error)})
+                    progress.advance(1, f"{recording.audio.name} refused")
+                    continue
+                times = made["seconds"] / max(time.monotonic() - began, 1e-9)
+                shown.append(made)
+                if not arguments.json:
+                    onsets = f"{made['onsets']:,} onset{'s' * (made['onsets'] != 1)}"
+                    print(printable(f"{recording.name}: {onsets} in {_in_short(recording, outputs)}"), flush=True)
+                progress.advance(1, f"{recording.audio.name}, {times:.0f} times real time")
+    except KeyboardInterrupt:
+        done = sum("refused" not in of for of in shown)
+        warn(f"{done} of {len(wanted)} recordings are done, their files whole")
+        raise
+    return shown
+
+
+def _transcribe_one(
+    transcriber: "Transcriber", recording: "Recording", outputs: dict[str, Path], options: "NotationOptions"
+) -> dict[str, Any]:
+    """Transcribe a recording and write its outputs, each whole or not at all."""
+    from trainables.notation import WRITERS
+    from trainables.transcription import SHOWN_S, plot
+
+    heard = transcriber.transcribe(recording.audio, (0.0, SHOWN_S if PLOT in outputs else 0.0))
+    transcribed = heard.titled(recording.audio.stem)
+    for name, path in outputs.items():
+        if name == PLOT:
+            plot(heard, path, title=recording.audio.name)
+        else:
+            WRITERS[name].write(transcribed, path, options)
+    return {**_shown(recording, outputs), "seconds": heard.seconds, "onsets": len(heard.onsets)}
+
+
+def _shown(recording: "Recording", outputs: dict[str, Path]) -> dict[str, str]:
+    return {"audio": str(recording.audio), **{name: str(path) for name, path in outputs.items()}}
+
+
+def _in_short(recording: "Recording", outputs: dict[str, Path]) -> str:
+    """The outputs for people: "out/song.mid, .csv"."""
+    first, *others = outputs.values()
+    return ", ".join([str(first), *(path.name.removeprefix(recording.place.name) for path in others)])
+
+
+def _reason(error: Exception) -> str:
+    from data_prep.refused import printable
+
+    if isinstance(error, OSError):
+        return printable(f"{error.filename} cannot be written ({error.strerror}); give another --out")
+    return str(error)
+
+
+def _tell_refused(reasons: list[str], of: int) -> None:
+    """Refused where any recording was: with its reason, or how many there are after a line of each."""
+    from data_prep.refused import Refused
+    from tuner.telling import warn
+
+    if len(reasons) == 1:
+        raise Refused(reasons[0])
+    for reason in reasons:
+        warn(reason)
+    if reasons:
+        raise Refused(f"{len(reasons)} of {of} recordings could not be transcribed, for the reasons above")
+
+
+def _endings(arguments: argparse.Namespace) -> dict[str, str]:
+    """The ending of each output by its name, in the order of FORMATS."""
+    from trainables.notation import WRITERS
+
+    endings = {name: WRITERS[name].suffix for name in FORMATS if name in arguments.format}
+    return {**endings, PLOT: PLOT_ENDING} if arguments.plot else endings
+
+
+def notation_of(arguments: argparse.Namespace) -> "NotationOptions":
+    """How to write it down, as the user gave it; Refused where that is none of the ways."""
+    from data_prep.refused import Refused
+    from trainables.notation import NotationOptions, read_note_map
+
+    tempo: str | float | None = arguments.tempo
+    if isinstance(tempo, str) and tempo != "estimate":
+        try:
+            tempo = float(tempo)
+        except ValueError:
+            given = arguments.tempo[:40]
+            raise Refused(f"--tempo {given!r}; expected beats a minute, as in 96.5, or estimate") from None
+    if arguments.align_downbeat and tempo is None:
+        raise Refused("--align-downbeat without --tempo; give beats a minute, or --tempo estimate")
+    beats, _, unit = arguments.meter.partition("/")
+    if unit != "4" or not (beats.isascii() and beats.isdigit()):
+        raise Refused(f"--meter {arguments.meter[:40]!r}; expected quarter notes in a bar, as in 4/4, 3/4 or 7/4")
+    kind, _, number = arguments.velocity.partition(":")
+    fixed = int(number) if kind == "fixed" and number.isascii() and number.isdigit() else None
+    if arguments.velocity != "strength" and fixed is None:
+        raise Refused(f"--velocity {arguments.velocity[:40]!r}; expected strength, or fixed:1 to fixed:127")
+    return NotationOptions(
+        note_map=read_note_map(arguments.note_map), tempo=tempo, beats_per_bar=int(beats[:9]),
+        align_downbeat=arguments.align_downbeat, velocity=fixed,
+    )  # fmt: skip

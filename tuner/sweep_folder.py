@@ -9,7 +9,7 @@ NAME/sweep.json      options, checksums of the corpora, the sweep's id; written 
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from data_prep.refused import Refused
@@ -92,7 +92,10 @@ class ResultFile:
         return self.trial_hours * self.gpus_per_trial
 
     def save(self, folder: Storage) -> None:
-        """Write it."""
+        """Write it, unless the same is there but for the time: then nothing has come since."""
+        there = self.load(folder, self.sweep_id)
+        if there is not None and replace(there, when=self.when) == self:
+            return
         folder.write(RESULT, (json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n").encode())
 
     @classmethod

@@ -34,8 +34,8 @@ def reason_of(error: Exception, track: str) -> str:
 
 def check_known(kind: str, name: str, known: Iterable[str]) -> None:
     """Raise Refused where ``name`` is none of the known ones."""
+    known = list(known)
     if name not in known:
-        known = list(known)
         raise Refused(f"unknown {kind} {name!r}; choose from {', '.join(known)}{did_you_mean(name, known)}")
 
 

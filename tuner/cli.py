@@ -40,22 +40,21 @@ DONE, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 QUICK_START = """\
 the usual order:
-  mirtune demo                                      try everything, in two minutes
-  mirtune prep mdb --source ~/mdb_drums             a corpus, into shards
+  mirtune demo                                      all of it in a few minutes
+  mirtune prep mdb --source ~/mdb_drums             a corpus into shards
   mirtune show mdb                                  what is in it
   mirtune sweep --corpus mdb --architecture crnn \\
       --trials 15 --max-epochs 30                   search hyperparameters
   mirtune leaderboard                               what came out
   mirtune pull mdb/crnn --out best                  the best checkpoint
-  mirtune transcribe song.wav --out midi            drums of a song, as MIDI
-  mirtune COMMAND --help has the options of each and examples.
+  mirtune transcribe song.wav --out midi            drums of a song as MIDI
+  mirtune COMMAND --help has the options of each, and examples.
 
 exit status:
   0    done
-  1    failed: something broke on the way; mirtune -v COMMAND shows the traceback
-  2    refused: what was asked cannot work; one sentence says why
-  130  interrupted by Ctrl-C, and 143 by SIGTERM: the same command goes on, or
-       (sweep) the command that is printed
+  1    failed on the way; mirtune -v COMMAND ... shows the traceback
+  2    refused: what was asked cannot work, and one sentence says why
+  130  stopped by Ctrl-C, and 143 by SIGTERM; what can go on says how
 """
 
 
@@ -72,7 +71,7 @@ class Version(argparse._VersionAction):  # of which shtab knows that it takes no
 
 def parser() -> Parser:
     """The command line, one subcommand per module in `tuner.commands`."""
-    top = Parser(prog="mirtune", description="Hyperparameter search for music-audio models.", epilog=QUICK_START)
+    top = Parser(prog="mirtune", description="Hyperparameter search for music-audio models.", below=QUICK_START)
     top.add_argument("--version", action=Version, help="show the version and exit")
     _add_manners(top, False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)

@@ -14,8 +14,8 @@ WIDEST = 100  # columns; longer lines are hard to read
 INDENT = 2
 
 
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as the terminal, within reason; paragraphs below it stay as they were written."""
+class Formatter(argparse.HelpFormatter):
+    """Help as wide as the terminal, within reason."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=width())
@@ -29,14 +29,15 @@ def width() -> int:
 class Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one sentence on standard error, with what was probably meant, and exit status 2."""
 
-    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **named: Any) -> None:
+    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), below: str = "", **named: Any) -> None:
+        """``below``: what stands below the help as it is written."""
         super().__init__(*args, **{"formatter_class": Formatter, **named})
-        self.examples = examples
+        self.examples, self.below = examples, below
 
     def format_help(self) -> str:
         """The help, with the examples below it, laid out for the width that there is now."""
-        text = super().format_help()
-        return text + "\n" + laid_out(self.examples) if self.examples else text
+        parts = [super().format_help(), laid_out(self.examples) if self.examples else "", self.below]
+        return "\n".join(part for part in parts if part)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but what is unknown is the mistake of the command that it was given to."""

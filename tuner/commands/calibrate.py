@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SUMMARY = "tune when a checkpoint takes an activation for an onset, and write it with the rule found"
+EXAMPLES = (
+    (
+        "thresholds by class for the best model of mdb, on its validation tracks",
+        "mirtune calibrate mdb/crnn --on mdb --out calibrated",
+    ),
+    (
+        "half the way from 0.5 to the best thresholds, for use on other music",
+        "mirtune calibrate best --on mdb groove --trust 0.5 --out careful",
+    ),
+)
 COLUMNS = {"plain": "study's rule", "before": "before", "after": "after", "held_out": "held out"}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.store import DEFAULT_TRACKING_URI, TRACKING_URI, default_uri
+from tuner.telling import Progress, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "a folder, a registered CORPUS/ARCHITECTURE, or default: the one that comes with mirtune"
 GAIN_DB, MOST_GAINS = 6.0, 25  # the gains that are averaged reach from -GAIN_DB to GAIN_DB
-SECONDS_BETWEEN_LINES = 5.0
+WIDE = 250  # columns of a table that no terminal shows
 
 
 def add_shards(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +62,9 @@ class Transferred:
     def __call__(self, done: int, total: int, what: str) -> None:
         """Bytes done, bytes in all, of what; without bytes ``what`` is a sentence."""
         now = time.monotonic()
-        if done >= total or now - self.last >= SECONDS_BETWEEN_LINES:
+        if done >= total or now - self.last >= Progress.SECONDS_BETWEEN_LINES:
             self.last = now
-            line = f"{self.done} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB of {what}" if total else what
-            print(line, file=sys.stderr, flush=True)
+            say(f"{self.done} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB of {what}" if total else what)
 
 
 def add_tracking(parser: argparse.ArgumentParser) -> None:
@@ -151,5 +151,4 @@ def print_table(table: "Table") -> None:
     """A table on standard output; as wide as it needs where that is no terminal."""
     from rich.console import Console
 
-    console = Console()
-    Console(width=None if console.is_terminal else 140).print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)

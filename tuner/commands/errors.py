@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SUMMARY = "what a checkpoint's errors coincide with: tables and a picture"
+EXAMPLES = (
+    ("what the checkpoint that comes with mirtune gets wrong on mdb", "mirtune errors default --on mdb"),
+    (
+        "the best one registered for mdb, on two corpora, elsewhere",
+        "mirtune errors mdb/crnn --on mdb groove --out results/errors-of-crnn",
+    ),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

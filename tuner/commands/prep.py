@@ -2,19 +2,13 @@
 
 import argparse
 import math
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.commands.common import (
-    SECONDS_BETWEEN_LINES,
-    Transferred,
-    add_json,
-    add_shards,
-    print_json,
-    print_table,
-)
+from data_prep.refused import printable
+from tuner.commands.common import Transferred, add_json, add_shards, print_json, print_table
+from tuner.telling import Progress, warn
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +17,23 @@ if TYPE_CHECKING:
     from data_prep.corpora import PrepOptions
     from data_prep.manifest import Manifest
 
+MDB = "--source ~/mdb_drums"
 SUMMARY = "turn a corpus into shards"
+EXAMPLES = (
+    ("a downloaded corpus; the same command goes on where an earlier one was stopped", f"mirtune prep mdb {MDB}"),
+    ("what that would take: tracks, disk, time; nothing is written", f"mirtune prep mdb {MDB} --dry-run"),
+    ("what is wrong with it, if anything; nothing is written", f"mirtune prep mdb {MDB} --check"),
+    ("no download: grooves that mirtune makes up and renders", "mirtune prep demo --hours 0.2"),
+    (
+        "MIDI performances, rendered with your own kits, ten hours of them, into an object store",
+        "mirtune prep groove --source ~/groove --kits ~/kits --hours 10 --shards s3://bucket/shards",
+    ),
+    (
+        "recordings of your own, with a table of what your labels mean",
+        "mirtune prep folder --source ~/takes --mapping labels.csv --name takes",
+    ),
+)
+STOPPED = "finished shards stay; the same command goes on"
 SHOWN_REASONS = 5
 SHOWN_LABELS = 20
 
@@ -35,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shards(parser)
     parser.add_argument("--name", metavar="NAME", help="of the prepared corpus (CORPUS; CORPUS-3 for 3 classes)")
     parser.add_argument("--classes", type=int, default=5, metavar="N", help="3, 5 or 8 classes (%(default)s)")
-    parser.add_argument("--check", action="store_true", help="read everything, report what is wrong, and write nothing")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--check", action="store_true", help="read everything, report what is wrong, and write nothing"
+    )
+    text = "say what would be prepared, how much disk and time that takes, and write nothing"
+    instead.add_argument("--dry-run", action="store_true", help=text)
     parser.add_argument(
         "--unknown-labels", type=float, default=0.01, metavar="SHARE",
         help="labels that the class map may not know, of all (%(default)g)",
@@ -61,25 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     some.add_argument("--mapping", type=Path, metavar="FILE", help="folder: maps your labels to classes (csv or json)")
     some.add_argument("--splits", type=Path, metavar="FILE", help="folder: which file is in which split (csv)")
-
-
-class Progress:
-    """A line every few seconds on standard error, and one at the end."""
-
-    def __init__(self, done: str = "prepared") -> None:
-        self.done = done
-        self.began = time.monotonic()
-        self.last = 0.0
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Tracks done, tracks in all, what was just done."""
-        now = time.monotonic()
-        if done >= total or now - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = now
-            ending = f" ({what})" if what else ""
-            print(
-                f"{self.done} {done} of {total} tracks, {now - self.began:.0f} s{ending}", file=sys.stderr, flush=True
-            )
 
 
 def options(arguments: argparse.Namespace) -> "PrepOptions":
@@ -119,15 +115,19 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.check:
         check(arguments, asked)
         return
+    if arguments.dry_run:
+        dry_run(arguments, asked)
+        return
     began = time.monotonic()
-    manifest = prepare(
-        arguments.corpus,
-        source=arguments.source,
-        shards=arguments.shards,
-        options=asked,
-        progress=Progress(),
-        sending=Transferred("sent"),
-    )
+    with Progress("prepared", None, "tracks") as progress:
+        manifest = prepare(
+            arguments.corpus,
+            source=arguments.source,
+            shards=arguments.shards,
+            options=asked,
+            progress=progress.reach,
+            sending=Transferred("sent"),
+        )
     if arguments.json:
         from dataclasses import asdict
 
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     print_table(table(manifest))
     for line in remarks(manifest):
-        print(line, file=sys.stderr)
+        warn(line)
     speed = f"{manifest.timing['times_real_time']:,.0f} times real time a worker"
     lost, tracks = len(manifest.refused), sum(of.tracks for of in manifest.splits.values())
     without = f", without {lost:,} of {lost + tracks:,} tracks," if lost else ""
@@ -144,12 +144,24 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{time.monotonic() - began:.0f} s ({manifest.timing['seconds']:.1f} s of workers' time, {speed})")
 
 
+def dry_run(arguments: argparse.Namespace, asked: "PrepOptions") -> None:
+    """Say what would be done."""
+    from tuner.prep_forecast import forecast, lines
+
+    found = forecast(arguments.corpus, arguments.source, arguments.shards, asked)
+    if arguments.json:
+        print_json(found.to_dict())
+    else:
+        print("\n".join(map(printable, lines(found))))
+
+
 def check(arguments: argparse.Namespace, asked: "PrepOptions") -> None:
     """Read the corpus and report; Refused, after the report, where it is not as it should be."""
     from data_prep.check import check as read_whole
     from data_prep.refused import Refused
 
-    report = read_whole(arguments.corpus, source=arguments.source, options=asked, progress=Progress("read"))
+    with Progress("read", None, "tracks") as progress:
+        report = read_whole(arguments.corpus, source=arguments.source, options=asked, progress=progress.reach)
     if arguments.json:
         print_json(report.to_dict())
     else:

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SUMMARY = "look at and listen to a prepared corpus, or one of its tracks"
+EXAMPLES = (
+    ("how much there is of each class, in a table and a picture", "mirtune show mdb"),
+    ("a track: its spectrogram with the onsets in it", "mirtune show mdb --track first"),
+    (
+        "the same, to be heard: music left, a click on each onset right",
+        "mirtune show mdb --track MusicDelta_Punk --click",
+    ),
+)
 SHOWN_LABELS = 20
 
 

@@ -31,6 +31,7 @@ EXAMPLES = (
         "mirtune sweep --corpus mdb --architecture rnn --trials 99 --narrow hidden=72,144 unit=gru --time-budget 2h30m",
     ),
 )
+STOPPED = ""  # the sweep says itself how it goes on
 _UNITS_S = {"h": 3600, "m": 60, "s": 1, "": 1}
 
 

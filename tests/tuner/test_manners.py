@@ -1,0 +1,274 @@
+"""How the command line behaves: help with examples, one sentence for a mistake, quiet, dry runs, completion."""
+
+import argparse
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+
+from data_prep.corpora import CORPORA
+from data_prep.refused import Refused, check_known
+from search_spaces import SPACES
+from tuner import telling
+from tuner.cli import COMMANDS, main, parser
+from tuner.completion import architectures, corpora, script
+from tuner.parser import broken
+
+NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
+HEAVY = {"torch", "ray", "mlflow", "optuna", "numpy", "pandas", "partitura", "matplotlib", "plotly", "pyarrow", "scipy"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"}
+
+
+def parsers():
+    (commands,) = (of for of in parser()._actions if isinstance(of, argparse._SubParsersAction))
+    return commands.choices
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=NAMES)
+def test_every_command_says_what_it_does_with_examples_that_parse(module):
+    assert module.SUMMARY[0].islower()
+    assert not module.SUMMARY.endswith(".")
+    assert module.EXAMPLES
+    for what, line in module.EXAMPLES:
+        assert what
+        words = shlex.split(line)
+        words = words[: words.index(">")] if ">" in words else words
+        assert words[:2] == ["mirtune", module.__name__.rpartition(".")[2]]
+        assert parser().parse_args(words[1:]).run is module.run
+
+
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_help_fits_a_terminal_and_shows_the_examples(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = (parsers()[name] if name else parser()).format_help()
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert "--quiet" in shown
+    assert ("the usual order:" in shown) if not name else ("examples:" in shown)
+
+
+def test_a_long_example_is_broken_so_that_a_shell_joins_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    line = "mirtune sweep --corpus a b --architecture crnn --points 'a file.json' --narrow hidden=1,2 layers=3 --resume"
+    lines = broken(line, 4)
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 78
+    assert shlex.split(" ".join(of.removesuffix("\\") for of in lines)) == shlex.split(line)
+
+
+MISTAKES = [
+    (["swep"], "unknown command 'swep'; did you mean sweep? See mirtune --help"),
+    (["xyzzy"], "unknown command 'xyzzy'; choose from demo, prep"),
+    (["sweep", "--trails", "3"], "there is no option '--trails'; did you mean --trials? See mirtune sweep --help"),
+    (["sweep", "--trials", "many"], "--trials: invalid int value: 'many'; see mirtune sweep --help"),
+    (["sweep", "--recipe", "stdy"], "--recipe: 'stdy' is none of study, mirtune; did you mean study? See mirtune"),
+    (["prep"], "missing: CORPUS; see mirtune prep --help"),
+    (["prep", "mdb", "extra"], "'extra' is one argument too many; see mirtune prep --help"),
+    (["prep", "mdb", "--check", "--dry-run"], "not allowed with argument"),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_sentence(line, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert output.err.startswith("mirtune: ")
+    assert sentence in output.err
+
+
+def test_a_name_that_is_nearly_right_is_suggested():
+    with pytest.raises(Refused, match=r"^unknown corpus 'mbd'; choose from egmd, mdb; did you mean mdb\?$"):
+        check_known("corpus", "mbd", ["egmd", "mdb"])
+    with pytest.raises(Refused, match=r"^unknown corpus 'nothing'; choose from egmd, mdb$"):
+        check_known("corpus", "nothing", iter(["egmd", "mdb"]))
+
+
+def test_help_and_version_load_nothing_heavy():
+    lines = [["--help"], ["--version"], ["no-such-command"], *([name, "--help"] for name in NAMES)]
+    code = (
+        "import sys, io, contextlib\n"
+        "from tuner.cli import main\n"
+        f"for line in {lines!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
+        "        try: main(line)\n"
+        "        except SystemExit: pass\n"
+        f"    heavy = {{name.partition('.')[0] for name in sys.modules}} & {HEAVY!r}\n"
+        "    assert not heavy, (line, heavy)\n"
+        "print('light')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (done.stdout, done.stderr) == ("light\n", "")
+
+
+def test_completion_knows_the_names_and_loads_neither_torch_nor_ray():
+    assert architectures() == sorted(SPACES)
+    assert corpora() == sorted(CORPORA)
+    code = "import sys; from tuner.cli import main; main(['completion', 'bash']); "
+    code += "assert not {'torch', 'ray', 'mlflow', 'pandas', 'matplotlib', 'partitura'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert done.stdout == script(parser(), "bash") + "\n"
+
+
+def complete(text: str, folder, *words: str) -> list[str]:
+    """What bash offers for the last of the words."""
+    function = next(line.split()[-2] for line in text.splitlines() if line.startswith("complete "))
+    quoted = " ".join(map(shlex.quote, words))
+    ask = f'COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; {function}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    shell = ["bash", "--norc", "-c", f"{text}\n{ask}"]
+    return subprocess.run(shell, capture_output=True, text=True, check=True, cwd=folder).stdout.split()
+
+
+def test_bash_completes_commands_options_names_and_folders(tmp_path):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "mine.wav").touch()
+    text = script(parser(), "bash")
+    offered = [
+        complete(text, tmp_path, "mirtune", "swe"),
+        complete(text, tmp_path, "mirtune", "sweep", "--max-e"),
+        complete(text, tmp_path, "mirtune", "sweep", "--architecture", "c"),
+        complete(text, tmp_path, "mirtune", "sweep", "--recipe", ""),
+        complete(text, tmp_path, "mirtune", "prep", "md"),
+        complete(text, tmp_path, "mirtune", "prep", "mdb", "--source", "m"),
+    ]
+    assert offered == [
+        ["sweep"],
+        ["--max-epochs"],
+        ["cnn", "conv_transformer", "crnn"],
+        ["study", "mirtune"],
+        ["mdb"],
+        ["music"],
+    ]
+
+
+def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
+    clock = iter(range(0, 100, 3))
+    monkeypatch.setattr(telling.time, "monotonic", lambda: float(next(clock)))
+    with telling.Progress("heard", 4, "songs") as progress:
+        for number in range(4):
+            progress.advance(1, f"[red]{number}\x1b[2J")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("heard 4 of 4 songs, ")
+    assert lines[-1].endswith(r"([red]3\x1b[2J)")
+    assert 1 < len(lines) < 4  # one in five seconds, and the last
+
+
+def test_progress_without_a_total_and_with_an_error_between(capsys):
+    with telling.Progress("read", None, "files") as progress:
+        progress.advance(2)
+    with suppress(OSError), telling.Progress("read", 5, "files") as progress:
+        progress.advance()
+        raise OSError
+    assert capsys.readouterr().err == "read 2 files, 0 s\n"
+
+
+def test_quiet_hides_progress_and_notes_but_no_warnings(capsys):
+    with telling.quiet(), telling.Progress("read", 1, "files") as progress:
+        progress.advance()
+        telling.say("a note")
+        telling.warn("a warning")
+    telling.say("heard again")
+    assert capsys.readouterr().err == "a warning\nheard again\n"
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for kind, drawn in (("xterm-256color", True), ("dumb", False)):
+        shown = Terminal()
+        monkeypatch.setattr(sys, "stderr", shown)
+        monkeypatch.setenv("TERM", kind)
+        with telling.Progress("heard", 2, "songs") as progress:
+            progress.advance(2)
+        assert ("\x1b[" in shown.getvalue()) is drawn
+        assert "2 of 2 songs" in shown.getvalue()
+
+
+def test_what_a_sweep_would_take_writes_nothing_and_knows_earlier_sweeps(swept, shards, tmp_path, capsys, document):
+    line = ["sweep", "--corpus", "mdb", "--architecture", "vit", "--trials", "6", "--max-epochs", "5", "--dry-run"]
+    line += ["--batch-size", "4", "--shards", str(shards), "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    line += ["--narrow", "patch_bands=21", "heads=2", "layers=1", "width=24"]
+    there = sorted((swept.folder / "sweeps").rglob("*"))
+    assert main([*line, "--json", "--storage", str(swept.folder / "sweeps")]) == 0
+    found = document()
+    assert sorted((swept.folder / "sweeps").rglob("*")) == there
+    assert (found["trials"], found["epochs"], found["batch_size"]) == (6, 30, 4)
+    assert "sweep first" in found["pace"]["source"]
+    told = [entry["metrics"]["windows_per_s"] for of in swept.result.trials for entry in of.history]
+    assert min(told) <= found["pace"]["training"][0] <= found["pace"]["training"][2] <= max(told)
+    low, middle, high = found["seconds"]
+    assert 0 < low <= middle <= high
+    epoch_s = (
+        found["windows"] / found["pace"]["training"][1] + found["validation_windows"] / found["pace"]["validation"][1]
+    )
+    rounds = -(-6 // found["at_once"])
+    assert middle == pytest.approx(rounds * (5 * epoch_s + found["pace"]["besides_s"]))
+
+    assert main([*line, "--storage", str(tmp_path / "sweeps")]) == 0
+    output = capsys.readouterr()
+    assert "30 at most (5 a trial)" in output.out
+    assert "few steps of 3 configurations" in output.out
+    assert list(tmp_path.iterdir()) == []
+    taken = [*line, "--storage", str(swept.folder / "sweeps"), "--name", "first"]
+    assert main(taken) == 2
+    assert "there is a sweep named 'first'" in capsys.readouterr().err
+
+
+def test_what_a_preparation_would_take_writes_nothing(mdb_folder, tmp_path, capsys, document):
+    line = ["prep", "mdb", "--source", str(mdb_folder), "--shards", str(tmp_path / "shards")]
+    assert main([*line, "--dry-run", "--json"]) == 0
+    found = document()
+    assert list(tmp_path.iterdir()) == []
+    assert main([*line, "--json", "--quiet"]) == 0
+    output = capsys.readouterr()
+    made = json.loads(output.out)
+    assert {split: of["tracks"] for split, of in made["splits"].items()} == found["tracks"]
+    seconds = sum(of["seconds"] for of in made["splits"].values())
+    assert found["seconds_of_audio"] == pytest.approx(seconds, rel=0.01)
+    shards = sum(path.stat().st_size for path in (tmp_path / "shards" / "mdb").glob("shard-*"))
+    assert found["bytes"] == pytest.approx(shards, rel=0.05)
+    assert "prepared" not in output.err
+    assert main([*line, "--dry-run"]) == 0
+    assert "it is prepared there already" in capsys.readouterr().out
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error():
+    for line in (["--help"], ["completion", "bash"]):
+        command = [sys.executable, "-m", "tuner.cli", *line]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
+
+
+def test_a_second_interrupt_ends_a_command_at_once(tmp_path):
+    code = (
+        "import sys, time, tuner.commands.show as show, tuner.cli as cli\n"
+        "def run(arguments):\n"
+        "    try:\n"
+        "        print('runs', flush=True); time.sleep(60)\n"
+        "    finally:\n"
+        "        print('cleans', flush=True); time.sleep(60)\n"
+        "show.run = run\n"
+        "sys.argv = ['mirtune', 'show', 'mdb']\n"
+        "cli.command()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert process.stdout.readline() == "runs\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "cleans\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert time.monotonic() - began < 15

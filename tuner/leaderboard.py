@@ -1,21 +1,30 @@
-"""The best model of each corpus and architecture: rows, a table, JSON."""
+"""The leaderboard: the best model of each corpus and architecture, every version of them, or every trial."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from data_prep.refused import printable
-from tuner import registry, store
-from tuner.telling import in_words
+from tuner import leaderboard_store, store
+from tuner.leaderboard_entries import BEST_OF, PROTOCOL, TEST, Run
+from tuner.tracking import SWEEP_RUN
+from tuner.zero_shot import scores_of
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+MS_AN_HOUR = 3_600_000
+EXACT = 2**53  # below it a float holds every whole number
+
 
 @dataclass(frozen=True)
 class Row:
-    """One registered model; `validation` and `test` are values of `metric`, `test` the mean over corpora if several."""
+    """One registered version; `validation` and `test` are values of `metric`, `test` the mean over corpora if several.
+
+    What older versions of mirtune did not write is None or empty.
+    """
 
     corpus: str  # several joined by "+"
     architecture: str
@@ -28,23 +37,70 @@ class Row:
     sweep: str
     version: int
     when: str  # ISO 8601, UTC
+    mode: str = "max"  # "min" where less is better
+    task: str = ""
+    epoch: int | None = None  # of the checkpoint
+    trial_hours: float | None = None  # of the sweep's trials, added up
+    gpu_hours: float | None = None
+    windows_per_s: float | None = None  # while training
+    mirtune_version: str = ""
+    best: bool = True  # the one that is pulled
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    zero_shot: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # corpus -> score, as `zero_shot.scores_of` has it
+    run: str = ""  # id of the best trial's run
+    link: str = ""  # to its page, where the store is a server
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; the scores under the metric's name."""
-        content = asdict(self)
-        metric = content.pop("metric")
-        content[f"validation_{metric}"] = content.pop("validation")
-        content[f"test_{metric}"] = content.pop("test")
-        return content
+        return _named(asdict(self))
 
 
-def leaderboard(tracking_uri: str | None = None, corpora: Sequence[str] = ()) -> list[Row]:
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial's run; `validation` is the metric's best value, None until the trial has ended."""
+
+    corpus: str
+    architecture: str
+    metric: str
+    validation: float | None
+    test: float | None  # of the sweep's best alone
+    protocol: str
+    sweep: str
+    trial: str
+    state: str  # as MLflow has it: running, finished, failed or killed
+    when: str  # of its beginning
+    mode: str = "max"
+    task: str = ""
+    epoch: int | None = None  # with the best value
+    trial_hours: float | None = None  # from its beginning to its end, pauses included
+    gpu_hours: float | None = None  # those hours times the trial's share of a GPU
+    windows_per_s: float | None = None  # of the last epoch
+    mirtune_version: str = ""
+    best: bool = False  # of its sweep
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    run: str = ""
+    link: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; the scores under the metric's name."""
+        return _named(asdict(self))
+
+
+def leaderboard(
+    tracking_uri: str | None = None, corpora: Sequence[str] = (), *, all_versions: bool = False
+) -> list[Row]:
     """A row per registered best model, each corpus's best first; with ``corpora`` only those trained on one of them.
 
-    Without ``tracking_uri`` the store is `store.default_uri`. Models that other programs registered are left out.
+    With ``all_versions`` a row per version. Without ``tracking_uri`` the store is `store.default_uri`. Models that
+    other programs registered are left out.
     """
+    uri = tracking_uri or store.default_uri()
+    found = leaderboard_store.versions(uri, every=all_versions)
+    link = leaderboard_store.links(uri) if found else str
     rows = []
-    for version in registry.all_best(tracking_uri or store.default_uri()):
+    for version in found:
         tags = version.tags
         row = Row(
             corpus=tags["corpora"],
@@ -56,40 +112,133 @@ def leaderboard(tracking_uri: str | None = None, corpora: Sequence[str] = ()) ->
             parameters=int(tags["parameters"]),
             trials=int(tags["trials"]),
             sweep=tags["sweep"],
-            version=int(version.version),
-            when=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+            version=version.version,
+            when=_time(version.created_ms),
+            mode=tags["mode"],
+            task=tags["task"],
+            epoch=_whole(tags.get("epoch")),
+            trial_hours=_number(tags.get("trial_hours")),
+            gpu_hours=_number(tags.get("gpu_hours")),
+            windows_per_s=_number(tags.get("windows_per_s")),
+            mirtune_version=tags.get("mirtune_version", ""),
+            best=version.best,
+            hyperparameters=_point(tags.get("hyperparameters", "")),
+            zero_shot=scores_of(tags),
+            run=version.run_id,
+            link=link(version.run_id),
         )
         if not corpora or set(corpora) & set(row.corpus.split("+")):
-            rows.append((row, 1 if tags["mode"] == "max" else -1))
-    return [row for row, sign in sorted(rows, key=lambda pair: (pair[0].corpus, -pair[1] * pair[0].validation))]
+            rows.append(row)
+    return sorted(rows, key=lambda row: (row.corpus, _behind(row), row.architecture, row.version))
 
 
-def table(rows: Sequence[Row]) -> "Table":
-    """The rows for people; what a store holds is shown as it is, and never obeyed by rich or a terminal."""
-    from rich.markup import escape
-    from rich.table import Table
+def trials(tracking_uri: str | None = None, corpora: Sequence[str] = ()) -> list[TrialRow]:
+    """A row per trial's run, each corpus's best first; with ``corpora`` only those trained on one of them."""
+    uri = tracking_uri or store.default_uri()
+    found = leaderboard_store.runs(uri)
+    if not found:
+        return []
+    modes = {version.tags["metric"]: version.tags["mode"] for version in leaderboard_store.versions(uri)}
+    link = leaderboard_store.links(uri)
+    sweeps = {run.tags.get(store.SWEEP_ID): run for run in found if run.tags.get("trial") == SWEEP_RUN}
+    rows = [
+        _trial(run, sweeps.get(run.tags.get(store.SWEEP_ID)), modes, link(run.id))
+        for run in found
+        if run.tags.get("trial", SWEEP_RUN) != SWEEP_RUN and {"corpora", "architecture", "sweep"} <= run.tags.keys()
+    ]
+    rows = [row for row in rows if not corpora or set(corpora) & set(row.corpus.split("+"))]
+    return sorted(rows, key=lambda row: (row.corpus, _behind(row), row.when))
 
-    def shown_as(text: str) -> str:
-        return escape(printable(text))
 
-    metrics = {row.metric for row in rows}
-    metric = shown_as(in_words(metrics.pop())) if len(metrics) == 1 else "score"
-    shown = Table(title=f"Best {metric} per corpus and architecture")
-    for title in ("corpus", "architecture"):
-        shown.add_column(title)
-    for title in (f"validation {metric}", f"test {metric}"):
-        shown.add_column(title, justify="right")
-    shown.add_column("by protocol")
-    for title in ("parameters", "trials"):
-        shown.add_column(title, justify="right")
-    shown.add_column("when")
-    for row in rows:
-        test = "" if row.test is None else f"{row.test:.3f}"
-        numbers = (f"{row.validation:.3f}", test, shown_as(row.protocol), f"{row.parameters:,}", str(row.trials))
-        shown.add_row(
-            shown_as(row.corpus),
-            shown_as(row.architecture),
-            *numbers,
-            f"{datetime.fromisoformat(row.when):%Y-%m-%d %H:%M}",
-        )
-    return shown
+def _trial(run: Run, of_sweep: Run | None, modes: Mapping[str, str], link: str) -> TrialRow:
+    tags, metrics = run.tags, run.metrics
+    metric = next((name.removeprefix(BEST_OF) for name in sorted(metrics) if name.startswith(BEST_OF)), "")
+    took_ms = max(0, run.ended_ms - run.started_ms)  # a store's clock may be another machine's
+    hours = took_ms / MS_AN_HOUR if run.ended_ms > 0 and run.started_ms > 0 else None
+    gpus = _number(of_sweep.parameters.get("gpus_per_trial")) if of_sweep else None
+    best_epoch = metrics.get("best_epoch")
+    return TrialRow(
+        corpus=tags["corpora"],
+        architecture=tags["architecture"],
+        metric=metric,
+        validation=metrics.get(f"{BEST_OF}{metric}"),
+        test=metrics.get(f"{TEST}{metric}"),
+        protocol="+".join(sorted({text for key, text in tags.items() if key.startswith(PROTOCOL)})),
+        sweep=tags["sweep"],
+        trial=tags.get("mlflow.runName", tags["trial"]),
+        state=run.status.lower(),
+        when=_time(run.started_ms),
+        mode=modes.get(metric, "max"),
+        task=tags.get("task", ""),
+        epoch=None if best_epoch is None else int(best_epoch),
+        trial_hours=hours,
+        gpu_hours=None if hours is None or gpus is None else hours * gpus,
+        windows_per_s=metrics.get("windows_per_s"),
+        mirtune_version=tags.get("version.mirtune", ""),
+        best=tags.get("best") == "true",
+        hyperparameters={name: _scalar(text) for name, text in sorted(run.parameters.items())},
+        run=run.id,
+        link=link,
+    )
+
+
+def table(rows: Sequence[Row | TrialRow]) -> "Table":
+    """The rows for people, in all the columns that say something; as wide as it has to be."""
+    from tuner.leaderboard_tables import tables
+
+    return tables(rows)[0][0]
+
+
+def _behind(row: Row | TrialRow) -> float:
+    """What sorts the best first; those without a score come last."""
+    if row.validation is None:
+        return math.inf
+    return -row.validation if row.mode == "max" else row.validation
+
+
+def _named(content: dict[str, Any]) -> dict[str, Any]:
+    metric = content.pop("metric") or "score"
+    content[f"validation_{metric}"] = content.pop("validation")
+    content[f"test_{metric}"] = content.pop("test")
+    return content
+
+
+def _time(ms: int) -> str:
+    """ISO 8601, UTC; empty where a store has none or an impossible one."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms > 0 else ""
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _whole(text: str | None) -> int | None:
+    number = _number(text)
+    return None if number is None else int(number)
+
+
+def _scalar(text: str) -> int | float | str:
+    """A hyperparameter as it was before MLflow made a text of it."""
+    number = _number(text)
+    if number is None:
+        return text
+    return int(number) if text.removeprefix("-").isdecimal() and abs(number) < EXACT else number
+
+
+def _point(text: str) -> dict[str, Any]:
+    """The hyperparameters in a tag; none where it holds something else."""
+    try:
+        point = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(point, dict):
+        return {}
+    finite = {name: value for name, value in point.items() if not isinstance(value, float) or math.isfinite(value)}
+    return {name: value for name, value in finite.items() if isinstance(value, int | float | str)}

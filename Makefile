@@ -21,6 +21,10 @@ lint: $(READY)
 check: lint
 	$(BIN)/pytest -q -m "not slow and not whole and not faults"
 
+# Into build/site, without the network; a dead link or anchor, or a page outside the navigation, ends it.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 whole: $(READY)
 	$(BIN)/pytest -q -m whole
 

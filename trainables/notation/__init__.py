@@ -3,8 +3,12 @@
 Each writes one file, atomically. A file without onsets is a valid one.
 """
 
+from trainables.notation.annotation import write_jams
 from trainables.notation.midi import write_midi
 from trainables.notation.note_maps import NOTE_MAPS, NoteMap, read_note_map
+from trainables.notation.roll import write_roll
+from trainables.notation.score import write_musicxml
+from trainables.notation.staff import write_staff
 from trainables.notation.table import write_table
 from trainables.notation.transcribed import NotationOptions, Transcribed, Writer
 
@@ -13,4 +17,8 @@ __all__ = ["NOTE_MAPS", "WRITERS", "NotationOptions", "NoteMap", "Transcribed", 
 WRITERS = {
     "midi": Writer(".mid", "MIDI file of one drum track", write_midi),
     "csv": Writer(".csv", "table of onsets", write_table),
+    "jams": Writer(".jams", "annotation of onsets and beats", write_jams),
+    "musicxml": Writer(".musicxml", "score with a drum staff", write_musicxml),
+    "roll": Writer(".roll.png", "picture of the onsets over time", write_roll),
+    "staff": Writer(".staff.svg", "picture of the score", write_staff),
 }

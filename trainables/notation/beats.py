@@ -11,11 +11,17 @@ from trainables.notation.transcribed import NotationOptions, Transcribed
 
 RATE_HZ = 100  # of the curve that beats are found in
 BLUR_S = 0.02  # an onset that is this far from a beat counts 61 %
-LIKELY_BPM, OCTAVES = 120.0, 0.8  # tempos are likely around here, that far around
+LIKELY_BPM, OCTAVES = 110.0, 0.8  # tempos are likely around here, that far around
+REPEATS = (1, 2, 4, 8)  # beats after which drums are alike; a lag of several is known less exactly than one
 SLOWEST, FASTEST = 50.0, 220.0  # beats a minute that are estimated
-STEADINESS = 100.0  # what beats lose that are not a period apart, against what onsets are worth
+STEADINESS = 300.0  # what beats lose that are not a period apart, against what onsets are worth
 WEIGHTS = {"kick": 1.0, "snare": 1.0, "toms": 0.5}  # of onsets of a class, as beats go
 OTHERS = 0.5
+# What a hit of a class says of the four beats of a bar that it may be on: kicks begin bars, snares answer on 2 and 4,
+# crashes mark beginnings.
+CRASH = (1.0, 0.0, 0.0, 0.0)
+PATTERNS = {"kick": (1.0, -0.2, 0.1, -0.2), "snare": (-0.5, 0.5, -0.5, 0.5), "cymbals": CRASH, "crash": CRASH}
+ON_BEAT = 0.15  # beats: how far from one a hit is still on it
 
 
 def timeline_of(transcribed: Transcribed, options: NotationOptions, always: bool = False) -> Timeline | None:
@@ -25,33 +31,49 @@ def timeline_of(transcribed: Transcribed, options: NotationOptions, always: bool
     onsets, end_s = transcribed.onsets, transcribed.end_s
     weights = np.array([WEIGHTS.get(name, OTHERS) for name in transcribed.classes])[onsets.classes]
     if isinstance(options.tempo, int | float):
-        pulse = steady_pulse(onsets.times_s, weights, float(options.tempo), end_s)
+        beats_s = steady_beats(onsets.times_s, weights, float(options.tempo), end_s)
     else:
-        found = estimated_pulse(onsets.times_s, weights)
-        if found is None:
+        found_s = estimated_beats(onsets.times_s, weights)
+        if found_s is None:
             return Timeline.steady(end_s, options.beats_per_bar)
-        pulse = found
+        beats_s = found_s
+    pulse = Pulse(beats_s, downbeat_of(beats_s, transcribed, options.beats_per_bar))
     return Timeline.of(pulse, end_s, options.beats_per_bar, options.align_downbeat)
 
 
-def steady_pulse(times_s: np.ndarray, weights: np.ndarray, bpm: float, end_s: float) -> Pulse:
-    """Equal beats that meet the most onsets; the downbeat is the first that one is near to."""
+def steady_beats(times_s: np.ndarray, weights: np.ndarray, bpm: float, end_s: float) -> np.ndarray:
+    """Equal beats (B,) that meet the most onsets."""
     period_s = 60 / bpm
     phases_s = np.arange(0, period_s, 1 / (2 * RATE_HZ))
     nearest = [np.abs((times_s - phase_s + period_s / 2) % period_s - period_s / 2) for phase_s in phases_s]
     met = [float(np.sum(weights * np.exp(-0.5 * (away_s / BLUR_S) ** 2))) for away_s in nearest]
     best_s = phases_s[int(np.argmax(met))] if len(times_s) else 0.0
-    beats_s = best_s + period_s * np.arange(max(2, int(np.ceil((end_s - best_s) / period_s)) + 1))
-    return Pulse(beats_s, _first_met(beats_s, times_s))
+    return best_s + period_s * np.arange(max(2, int(np.ceil((end_s - best_s) / period_s)) + 1))
 
 
-def estimated_pulse(times_s: np.ndarray, weights: np.ndarray) -> Pulse | None:
-    """Beats found in onsets, or None in fewer than four of them or less than two seconds."""
+def estimated_beats(times_s: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
+    """Beats (B,) found in onsets, or None in fewer than four of them or less than two seconds."""
     if len(times_s) < 4 or times_s[-1] - times_s[0] < 2:
         return None
     curve = onset_curve(times_s - times_s[0], weights)
     beats_s = beats_in(curve, period_of(curve)) / RATE_HZ + times_s[0]
-    return Pulse(beats_s, _first_met(beats_s, times_s)) if len(beats_s) > 1 else None
+    return beats_s if len(beats_s) > 1 else None
+
+
+def downbeat_of(beats_s: np.ndarray, transcribed: Transcribed, beats_per_bar: int) -> int:
+    """The first beat that begins a bar: of four, the one that what is struck fits best; else the first that is struck."""
+    onsets = transcribed.onsets
+    at = np.interp(onsets.times_s, beats_s, np.arange(len(beats_s)), left=-1, right=-1)
+    nearest = np.rint(at).astype(int)
+    on_beat = (at >= 0) & (np.abs(at - nearest) < ON_BEAT)
+    if not on_beat.any():
+        return 0
+    if beats_per_bar != 4:
+        return int(nearest[on_beat][0])
+    patterns = np.array([PATTERNS.get(name, (0.0,) * 4) for name in transcribed.classes])  # (K, 4)
+    of = patterns[onsets.classes[on_beat]]
+    fits = [of[np.arange(len(of)), (nearest[on_beat] - phase) % 4].sum() for phase in range(4)]
+    return int(np.argmax(fits))
 
 
 def onset_curve(times_s: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -68,8 +90,11 @@ def period_of(curve: np.ndarray) -> float:
     size = 1 << (2 * len(curve)).bit_length()
     alike = np.fft.irfft(np.abs(np.fft.rfft(curve - curve.mean(), size)) ** 2, size)
     lags = np.arange(int(60 * RATE_HZ / FASTEST), int(60 * RATE_HZ / SLOWEST) + 1)
+    of_bars = sum(
+        np.max([alike[beats * lags + slack] for slack in range(1 - beats, beats)], axis=0) for beats in REPEATS
+    )
     likely = np.exp(-0.5 * (np.log2(60 * RATE_HZ / lags / LIKELY_BPM) / OCTAVES) ** 2)
-    at = int(np.argmax(alike[lags] * likely))
+    at = int(np.argmax(of_bars * likely))
     below, here, above = alike[lags[at] - 1 : lags[at] + 2]
     bend = below - 2 * here + above  # a parabola through the three has its top between them
     return float(lags[at] + (0.5 * (below - above) / bend if bend < 0 else 0.0))
@@ -92,12 +117,3 @@ def beats_in(curve: np.ndarray, period: float) -> np.ndarray:
         beats.append(at)
         at = int(before[at])
     return np.array(beats[::-1])
-
-
-def _first_met(beats_s: np.ndarray, times_s: np.ndarray) -> int:
-    """The first beat that an onset is near to."""
-    if not len(times_s):
-        return 0
-    away_s = np.abs(beats_s[:, None] - times_s[: min(len(times_s), 64)]).min(axis=1)
-    met = np.flatnonzero(away_s <= 0.05)
-    return int(met[0]) if len(met) else 0

@@ -92,7 +92,8 @@ def described(parser: argparse.ArgumentParser, name: str, level: int, module: Mo
         actions = [of for of in group._group_actions if is_shown(of)]
         if not actions:
             continue
-        yield f"\n| {plain(group.title or 'options')} | |\n| --- | --- |"
+        title = plain(titled(group.title or ""))
+        yield f"\n| {title} | |\n| --- | --- |"
         for action in actions:
             help_text = parser._get_formatter()._expand_help(action) if action.help else ""
             yield f"| {written(action)} | {plain(help_text)} |"
@@ -100,6 +101,11 @@ def described(parser: argparse.ArgumentParser, name: str, level: int, module: Mo
     if module is not None and getattr(module, "EXAMPLES", ()):
         for what, line in module.EXAMPLES:
             yield f"\n{plain(what)}\n\n{fenced('$ ' + line, 'console')}\n"
+
+
+def titled(group: str) -> str:
+    """A group of arguments as the page calls it."""
+    return {"positional arguments": "arguments"}.get(group, group)
 
 
 def is_shown(action: argparse.Action) -> bool:
@@ -119,7 +125,8 @@ def written(action: argparse.Action) -> str:
     )
     if action.choices is not None and action.metavar is None:
         values = " " + "|".join(map(str, action.choices))
-    return code(", ".join(action.option_strings) + values)
+    options = ", ".join(f'<code class="option">{of}</code>' for of in action.option_strings)
+    return f"{options} {code(values.strip())}" if values else options
 
 
 def code(text: str) -> str:

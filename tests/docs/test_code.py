@@ -14,21 +14,24 @@ from sybil.document import Document
 
 from tuner import cli
 
-pytestmark = pytest.mark.slow
 WORD = re.compile(r"[A-Za-z]{2,}")
-APART = {"quickstart.md", "README.md"}  # begin with nothing but a song: their commands run as a reader's would
+APART = {"quickstart.md"}  # begins with nothing but a song: its commands run as a reader's would
+README, QUICK_START = (next(path for path in PAGES if path.name == name) for name in ("README.md", "quickstart.md"))
 
 
 def runnable(path) -> list[list[Shown]]:
     return [shown_in(example) for example, is_run in blocks(path, "console") if is_run]
 
 
-with_commands = pytest.mark.parametrize("path", filter(runnable, PAGES), ids=lambda path: path.name)
+with_commands = pytest.mark.parametrize(
+    "path", [path for path in PAGES if runnable(path) and path != README], ids=lambda path: path.name
+)
 with_python = pytest.mark.parametrize(
     "path", [path for path in PAGES if any(is_run for _, is_run in blocks(path, "python"))], ids=lambda path: path.name
 )
 
 
+@pytest.mark.slow
 @with_commands
 def test_commands_do_what_is_shown(path, workspace, music, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
@@ -68,6 +71,18 @@ def in_a_process(words: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def test_the_readme_shows_what_the_quick_start_does():
+    """So it need not be run again."""
+    there = [shown for block in runnable(QUICK_START) for shown in block]
+    here = [shown for block in runnable(README) for shown in block]
+    assert len(here) > 4
+    for shown in here:
+        same = next((of for of in there if of.words == shown.words), None)
+        assert same, shown.command
+        assert set(filter(None, shown.output)) <= set(same.output), shown.command
+
+
+@pytest.mark.slow
 @with_python
 def test_python_runs(path, workspace, tables, monkeypatch):
     monkeypatch.chdir(workspace)

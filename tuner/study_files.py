@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from data_prep.files import write_atomically
 from tuner.studies import ARCHITECTURE
 from tuner.study_grid import grid_of
-from tuner.study_tables import as_csv, document, markdown
+from tuner.study_page import as_csv, document, markdown
 from tuner.telling import in_words
 
 if TYPE_CHECKING:

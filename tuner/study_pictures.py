@@ -3,7 +3,7 @@
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from data_prep.colours import OKABE_ITO
+from data_prep.colours import OKABE_ITO, ORANGE
 from data_prep.refused import printable
 from tuner.study_grid import Grid, Value
 from tuner.telling import in_words
@@ -16,7 +16,7 @@ DPI = 130
 STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 BAR, GROUP = 0.34, 1.0  # inches a bar, and around a group of them
 NARROWEST, WIDEST, HEIGHT = 6.5, 16.0, 4.4
-LIGHT = 0.55  # of the map's colours: on lighter ones text is black
+MAP, DARK = "YlGnBu", 0.55  # light to dark, for the colour-blind too; on what is darker text is white
 
 
 def bars(grid: Grid, title: str, *, within_columns: bool) -> bytes:
@@ -37,7 +37,7 @@ def bars(grid: Grid, title: str, *, within_columns: bool) -> bytes:
         axes.set_xticks(range(len(groups)), [printable(of) for of in groups])
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(0, 1.04)
-        axes.set_ylabel(f"{'test ' if within_columns or grid.kind else ''}{in_words(grid.metric)}")
+        axes.set_ylabel(f"test {in_words(grid.metric)}")
         axes.yaxis.grid(alpha=0.3)
         axes.set_axisbelow(True)
         axes.tick_params(axis="x", length=0)
@@ -74,29 +74,38 @@ def heat_map(grid: Grid, title: str) -> bytes:
     for (row, column), value in grid.values.items():
         if value.score is not None:
             scores[grid.rows.index(row), grid.columns.index(column)] = value.score
-    colours = colormaps["cividis"].copy()
-    colours.set_bad("0.93")
+    colours = colormaps[MAP].with_extremes(bad="0.93")
     with rc_context(STYLE):
         width = min(max(1.35 * size[1] + 0.11 * max(map(len, grid.rows)) + 2.2, NARROWEST), WIDEST)
         figure, axes = _figure(width, 0.62 * size[0] + 1.9, title)
         image = axes.imshow(np.ma.masked_invalid(scores), cmap=colours, vmin=0, vmax=1, aspect="auto")
         for (row, column), value in grid.values.items():
             y, x = grid.rows.index(row), grid.columns.index(column)
-            dark = value.score is not None and value.score < LIGHT
+            dark = value.score is not None and value.score > DARK
             ink = "white" if dark else "black"
             number = f"{value.score:.3f}" if value.score is not None else value.why
             weight = "bold" if value.best else "normal"
-            axes.text(x, y - 0.1, number, ha="center", va="center", color=ink, weight=weight, fontsize=11)
+            axes.text(
+                x,
+                y - (0.1 if value.interval_text else 0),
+                number,
+                ha="center",
+                va="center",
+                color=ink,
+                weight=weight,
+                fontsize=11,
+            )
             if value.interval_text:
                 axes.text(x, y + 0.25, value.interval_text, ha="center", va="center", color=ink, fontsize=7.5)
             if value.best_zero_shot:
-                axes.plot([x - 0.17, x + 0.17], [y + 0.06, y + 0.06], color=ink, linewidth=1.2)
+                under = y + (0.06 if value.interval_text else 0.16)
+                axes.plot([x - 0.17, x + 0.17], [under, under], color=ink, linewidth=1.2)
             if value.zero_shot:
                 frame: dict[str, Any] = {
                     "fill": False,
                     "linestyle": (0, (3, 2)),
                     "linewidth": 1.6,
-                    "edgecolor": OKABE_ITO[3],
+                    "edgecolor": ORANGE,
                 }
                 axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, **frame))
         axes.set_xticks(range(size[1]), [printable(of) for of in grid.columns])

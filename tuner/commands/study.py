@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run what is not done of the study, and show what it found."""
     from tuner.studies import check_study, how_to_go_on, planned, run_study
     from tuner.study_files import write_study
-    from tuner.study_tables import document
+    from tuner.study_page import document
     from tuner.telling import say, warn
 
     study = check_study(study_options(arguments))

@@ -139,7 +139,7 @@ def lines(found: PrepForecast) -> list[str]:
         said.append("  time     not known: none of the tracks that were tried could be prepared; see --check")
     else:
         said += [
-            f"  time     about {in_time(found.seconds)} with {found.workers} workers",
+            f"  time     about {in_time(found.seconds)} with {found.workers} workers, besides the start of Ray",
             f"           {found.times_real_time:,.0f} times real time each, as tracks tried on this machine show",
         ]
     if found.is_prepared:

@@ -112,10 +112,8 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         self.began = self.last = time.monotonic()
-        if not is_quiet() and is_live(sys.stderr):
-            self._bar = _bar(self.what)
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self.total, count=self._count(), note="")
+        if self.total is not None:  # else there may be something to refuse before there is anything to count
+            self._draw()
         return self
 
     def __exit__(
@@ -134,6 +132,7 @@ class Progress:
         """``done`` units of ``total`` are done, for those who count themselves."""
         self.done, self.note = done, printable(note)
         self.total = total if total is not None else self.total
+        self._draw()
         if self._bar is not None:
             self._bar.update(
                 self._task, completed=done, total=self.total, count=self._count(), note=self.note, refresh=True
@@ -143,6 +142,12 @@ class Progress:
         if (at_end and not self.ended) or (not at_end and now - self.last >= self.SECONDS_BETWEEN_LINES):
             self.last, self.ended = now, at_end
             self._line()
+
+    def _draw(self) -> None:
+        if self._bar is None and not is_quiet() and is_live(sys.stderr):
+            self._bar = _bar(self.what)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self.total, count=self._count(), note="")
 
     def _count(self) -> str:
         of = "" if self.total is None else f" of {self.total:,}"

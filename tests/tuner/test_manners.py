@@ -1,7 +1,6 @@
 """How the command line behaves: help with examples, one sentence for a mistake, quiet, dry runs, completion."""
 
 import argparse
-import io
 import json
 import os
 import shlex
@@ -9,16 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 
 import pytest
 
-from data_prep.corpora import CORPORA
 from data_prep.refused import Refused, check_known
-from search_spaces import SPACES
-from tuner import telling
 from tuner.cli import COMMANDS, main, parser
-from tuner.completion import architectures, corpora, script
 from tuner.parser import broken
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
@@ -108,91 +102,6 @@ def test_help_and_version_load_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert (done.stdout, done.stderr) == ("light\n", "")
-
-
-def test_completion_knows_the_names_and_loads_neither_torch_nor_ray():
-    assert architectures() == sorted(SPACES)
-    assert corpora() == sorted(CORPORA)
-    code = "import sys; from tuner.cli import main; main(['completion', 'bash']); "
-    code += "assert not {'torch', 'ray', 'mlflow', 'pandas', 'matplotlib', 'partitura'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
-    assert done.stdout == script(parser(), "bash") + "\n"
-
-
-def complete(text: str, folder, *words: str) -> list[str]:
-    """What bash offers for the last of the words."""
-    function = next(line.split()[-2] for line in text.splitlines() if line.startswith("complete "))
-    quoted = " ".join(map(shlex.quote, words))
-    ask = f'COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; {function}; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    shell = ["bash", "--norc", "-c", f"{text}\n{ask}"]
-    return subprocess.run(shell, capture_output=True, text=True, check=True, cwd=folder).stdout.split()
-
-
-def test_bash_completes_commands_options_names_and_folders(tmp_path):
-    (tmp_path / "music").mkdir()
-    (tmp_path / "mine.wav").touch()
-    text = script(parser(), "bash")
-    offered = [
-        complete(text, tmp_path, "mirtune", "swe"),
-        complete(text, tmp_path, "mirtune", "sweep", "--max-e"),
-        complete(text, tmp_path, "mirtune", "sweep", "--architecture", "c"),
-        complete(text, tmp_path, "mirtune", "sweep", "--recipe", ""),
-        complete(text, tmp_path, "mirtune", "prep", "md"),
-        complete(text, tmp_path, "mirtune", "prep", "mdb", "--source", "m"),
-    ]
-    assert offered == [
-        ["sweep"],
-        ["--max-epochs"],
-        ["cnn", "conv_transformer", "crnn"],
-        ["study", "mirtune"],
-        ["mdb"],
-        ["music"],
-    ]
-
-
-def test_progress_is_lines_where_there_is_no_terminal(capsys, monkeypatch):
-    clock = iter(range(0, 100, 3))
-    monkeypatch.setattr(telling.time, "monotonic", lambda: float(next(clock)))
-    with telling.Progress("heard", 4, "songs") as progress:
-        for number in range(4):
-            progress.advance(1, f"[red]{number}\x1b[2J")
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("heard 4 of 4 songs, ")
-    assert lines[-1].endswith(r"([red]3\x1b[2J)")
-    assert 1 < len(lines) < 4  # one in five seconds, and the last
-
-
-def test_progress_without_a_total_and_with_an_error_between(capsys):
-    with telling.Progress("read", None, "files") as progress:
-        progress.advance(2)
-    with suppress(OSError), telling.Progress("read", 5, "files") as progress:
-        progress.advance()
-        raise OSError
-    assert capsys.readouterr().err == "read 2 files, 0 s\n"
-
-
-def test_quiet_hides_progress_and_notes_but_no_warnings(capsys):
-    with telling.quiet(), telling.Progress("read", 1, "files") as progress:
-        progress.advance()
-        telling.say("a note")
-        telling.warn("a warning")
-    telling.say("heard again")
-    assert capsys.readouterr().err == "a warning\nheard again\n"
-
-
-def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    for kind, drawn in (("xterm-256color", True), ("dumb", False)):
-        shown = Terminal()
-        monkeypatch.setattr(sys, "stderr", shown)
-        monkeypatch.setenv("TERM", kind)
-        with telling.Progress("heard", 2, "songs") as progress:
-            progress.advance(2)
-        assert ("\x1b[" in shown.getvalue()) is drawn
-        assert "2 of 2 songs" in shown.getvalue()
 
 
 def test_what_a_sweep_would_take_writes_nothing_and_knows_earlier_sweeps(swept, shards, tmp_path, capsys, document):

@@ -13,6 +13,7 @@ from tuner.store import DEFAULT_TRACKING_URI, TRACKING_URI, default_uri
 from tuner.telling import Progress, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from data_prep.shards import Corpus
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "a folder, a registered CORPUS/ARCHITECTURE, or default: the one that comes with mirtune"
 GAIN_DB, MOST_GAINS = 6.0, 25  # the gains that are averaged reach from -GAIN_DB to GAIN_DB
 WIDE = 250  # columns of a table that no terminal shows
+MOST_TURNED = 6  # rows of a table that may become its columns
 
 
 def add_shards(parser: argparse.ArgumentParser) -> None:
@@ -148,7 +150,34 @@ def print_json(content: Any) -> None:
 
 
 def print_table(table: "Table") -> None:
-    """A table on standard output; as wide as it needs where that is no terminal."""
+    """A table on standard output: whole where that is no terminal, else closer or turned where it does not fit."""
+    from rich import box
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    if _width(table, console) > console.width:
+        table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
+    if _width(table, console) > console.width and table.row_count <= MOST_TURNED:
+        table = turned(table)
+    console.print(table)
+
+
+def _width(table: "Table", console: "Console") -> int:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update_width(WIDE), table).maximum
+
+
+def turned(table: "Table") -> "Table":
+    """The same table with a column for each of its rows, whose titles are the first column's."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False)
+    first, *others = table.columns
+    shown.add_column(first.header)
+    for cell in first.cells:
+        shown.add_column(cell, justify="right")
+    for column in others:
+        shown.add_row(column.header, *column.cells)
+    return shown

@@ -83,7 +83,7 @@ def parser() -> Parser:
         )  # fmt: skip
         module.add_arguments(command)
         _add_manners(command, argparse.SUPPRESS)  # what is given before the command stands
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, stopped=getattr(module, "STOPPED", "run the same command again"))
     return top
 
 
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as refused:
         return _tell(str(refused), REFUSED)
     except KeyboardInterrupt:
-        return _tell("stopped", INTERRUPTED)
+        return _tell(f"stopped; {arguments.stopped}" if arguments.stopped else "stopped", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has seen enough
         _leave_pipe()
         return DONE

@@ -13,6 +13,7 @@ import pytest
 
 from data_prep.refused import Refused, check_known
 from tuner.cli import COMMANDS, main, parser
+from tuner.commands import prep, show
 from tuner.parser import broken
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
@@ -181,3 +182,17 @@ def test_a_second_interrupt_ends_a_command_at_once(tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    ("line", "how"),
+    [("prep mdb", "; finished shards stay; the same command goes on"), ("show mdb", "; run the same command again")],
+)
+def test_what_was_stopped_says_how_to_go_on(line, how, monkeypatch, capsys):
+    def stopped(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prep, "run", stopped)
+    monkeypatch.setattr(show, "run", stopped)
+    assert main(line.split()) == 130
+    assert capsys.readouterr().err == f"mirtune: stopped{how}\n"

@@ -16,6 +16,7 @@ NOT_RUN = re.compile(r"<!-- not run: \S[^>]* -->\n$")  # before a block, with th
 LANGUAGES = {"console", "sh", "python", "json", "docker", "csv", "xml", "nginx"}
 FENCE = re.compile(r"^```(\w*)", re.MULTILINE)
 INLINE = re.compile(r"(?<![`\w])`(mirtune [a-z][^`]*)`(?!`)")
+REDIRECTED = re.compile(r" [>|] .*")  # what the shell does with the output
 PLACEHOLDER = re.compile(r"\.\.\.|…|\bCOMMAND\b")
 
 
@@ -30,7 +31,7 @@ class Shown:
 
     @property
     def words(self) -> list[str]:
-        return shlex.split(self.command, comments=True)
+        return shlex.split(REDIRECTED.sub("", self.command), comments=True)
 
 
 def blocks(path: Path, language: str) -> Iterator[tuple[Example, bool]]:

@@ -132,6 +132,7 @@ def test_where_less_is_better_the_registry_says_so(sqlite_uri):  # noqa: F811
     assert [row.trial for row in trials(sqlite_uri)] == ["trial 1", "trial 3", "trial 2", "trial 4"]
 
 
+@pytest.mark.slow
 def test_both_roads_find_the_same_in_a_store_of_many(sqlite_uri, fill):  # noqa: F811
     fill(sqlite_uri, 1150, models=12, versions=3)
     every, best, runs = both(sqlite_uri, store.connect(sqlite_uri))

@@ -1,6 +1,9 @@
 """Recordings as streams: the same activations and peaks as of the whole, from files and samples alike."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from trainables.tasks import TASKS
 from trainables.transcribing_peaks import PeakStream
 from trainables.transcription import Transcriber, transcribe
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ("kick", "snare", "toms", "hi-hat", "cymbals")
 SMALL = {"layers": 1, "hidden": 8, "unit": "gru"}
 BATCH = BATCH_WINDOWS["cpu"] * CENTRE_FRAMES  # frames
@@ -259,3 +263,32 @@ def test_silence_of_any_length_is_transcribed(shipped, tmp_path, samples):
     soundfile.write(tmp_path / "a.wav", np.zeros(samples, np.int16), SAMPLE_RATE_HZ)
     heard = transcription.default_transcriber().transcribe(tmp_path / "a.wav")
     assert heard.seconds == (1 + samples // 441) / 100
+
+
+GROWTH = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+from trainables.checkpoint import Checkpoint
+from trainables.transcription import Transcriber
+torch.set_num_threads(1)
+transcriber = Transcriber(Checkpoint.load(Path(sys.argv[1])))
+minute = np.random.default_rng(0).normal(0, 0.1, 60 * 44100).astype(np.float32)
+for minutes in (5, 40):
+    heard = transcriber.transcribe_blocks(minute for _ in range(minutes))
+    assert round(heard.seconds) == minutes * 60 and heard.bands.shape == (2000, 84)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_long_recordings_take_no_more_memory_than_short_ones(tmp_path):
+    """Bands of the 35 minutes more are 35 MB, as floats in a network's windows 94 MB."""
+    small = {"patch_bands": 42, "heads": 2, "layers": 1, "width": 4}
+    network = Network(TASKS["drum_onsets"], "vit", small, bands=84, classes=5)
+    Checkpoint(TrainingConfig(("mdb",), "vit", small), CLASSES, FEATURES, 84, network.state_dict()).save(tmp_path / "a")
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH, str(tmp_path / "a")], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    short_kb, long_kb = map(int, done.stdout.split())
+    assert long_kb - short_kb < 10 * 1024

@@ -84,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     options, endings = notation_of(arguments), _endings(arguments)
     gains_db = gains_of(arguments)
     planned = [(of, {name: of.output(arguments.out, end) for name, end in endings.items()}) for of in found]
+    _refuse_shared(planned)
     wanted = [
         (of, outputs) for of, outputs in planned if not (arguments.skip_existing and of.is_done([*outputs.values()]))
     ]
@@ -199,6 +200,16 @@ def _tell_refused(reasons: list[str], of: int) -> None:
         warn(reason)
     if reasons:
         raise Refused(f"{len(reasons)} of {of} recordings could not be transcribed, for the reasons above")
+
+
+def _refuse_shared(planned: list[tuple["Recording", dict[str, Path]]]) -> None:
+    from data_prep.refused import Refused
+
+    writer: dict[Path, Path] = {}
+    for recording, outputs in planned:
+        for path in outputs.values():
+            if (other := writer.setdefault(path, recording.audio)) is not recording.audio:
+                raise Refused(f"{other} and {recording.audio} would both be written to {path}; rename one of them")
 
 
 def _endings(arguments: argparse.Namespace) -> dict[str, str]:

@@ -48,5 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if made.note and not arguments.no_examples:
         say(f"no example windows. {made.note}")
+    trials = "1 trial" if made.facts["trials"] == 1 else f"{made.facts['trials']} trials"
     size = f"{made.size_bytes / 1e6:.1f} MB"
-    print(printable(f"{made.path}: {made.facts['trials']} trials, {size}, made in {made.seconds:.0f} s"))
+    print(printable(f"{made.path}: {trials}, {size}, made in {made.seconds:.0f} s"))

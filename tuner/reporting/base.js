@@ -11,6 +11,7 @@ const chosen = { marked: -1, brushed: null, filtered: null };  // a trial's inde
 const words = (name) => data.words[name] || name.replace(/_/g, " ");
 // Plotly reads some HTML in texts: none of ours is.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const brief = (text, most) => plain(String(text).length > most ? `${String(text).slice(0, most - 1)}…` : text);
 const isShown = (index) =>
   (!chosen.brushed || chosen.brushed.has(index)) && (!chosen.filtered || chosen.filtered.has(index));
 
@@ -19,26 +20,33 @@ function shown(value) {
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
-  return size >= 1000 ? value.toFixed(0) : size >= 0.01 ? String(+value.toPrecision(3)) : value.toExponential(2);
+  return size >= 1000 ? value.toFixed(0) : size >= 0.001 ? String(+value.toPrecision(3)) : value.toExponential(2);
 }
 
-// Trials by their score in five steps, the last the best; those without one come first.
+// Trials by their score in five steps, the last the best; of many trials the better ones make small steps of their own.
+const ENDS = trials.length > 40 ? [0.4, 0.7, 0.85, 0.95, 1] : [0.2, 0.4, 0.6, 0.8, 1];
 const steps = (() => {
   const scored = trials.map((_, index) => index).filter((index) => trials[index].best !== null);
   scored.sort((a, b) => (trials[a].best - trials[b].best) * (higher ? 1 : -1));
   const found = trials.map(() => 0);
-  scored.forEach((index, place) => { found[index] = Math.floor(place * RAMP / scored.length); });
+  scored.forEach((index, place) => { found[index] = ENDS.findIndex((end) => place < end * scored.length); });
   return found;
 })();
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const rampColour = (step) => colour(`ramp${step}`);
+// Colours that are made for paper, a little lighter on a dark ground.
+const onGround = (hex) => {
+  if (colour("paper") !== "#14171b") return hex;
+  const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  return `#${parts.map((of) => Math.round(of + (255 - of) * 0.28).toString(16).padStart(2, "0")).join("")}`;
+};
 const isNarrow = () => window.innerWidth < 600;
 const isTouched = window.matchMedia("(pointer: coarse)").matches;
 
 function axis(title, more) {
   return Object.assign({
-    title: { text: title ? plain(title) : "", standoff: 8 }, automargin: true, zeroline: false, gridcolor: colour("grid"),
+    title: { text: brief(title, 48), standoff: 8 }, automargin: true, zeroline: false, gridcolor: colour("grid"),
     linecolor: colour("line"), tickcolor: colour("line"), ticks: "",
   }, more);
 }
@@ -56,11 +64,14 @@ const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, do
 // Charts draw themselves when they come into sight, and again when theme, marks or filters change.
 const charts = [];
 const sight = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) charts.filter((of) => of.place === entry.target).forEach(draw);
+  for (const entry of entries) {
+    const chart = charts.find((of) => of.place === entry.target);
+    chart.seen = entry.isIntersecting;
+    if (chart.seen && !chart.drawn) draw(chart);
+  }
 }, { rootMargin: "300px" });
 
 function draw(chart) {
-  sight.unobserve(chart.place);
   chart.drawn = true;
   const made = chart.make();
   const done = Plotly.react(chart.place, made.traces, made.layout, CONFIG);
@@ -71,14 +82,19 @@ function draw(chart) {
 function add(id, make, about) {
   const place = typeof id === "string" ? document.getElementById(id) : id;
   if (!place) return null;
-  const chart = { place, make, about, drawn: false, bound: false };
+  const chart = { place, make, about, drawn: false, seen: false, bound: false };
   charts.push(chart);
   sight.observe(place);
   return chart;
 }
 
-const redraw = () => charts.filter((of) => of.drawn && of.about).forEach(draw);
-const redrawAll = () => charts.filter((of) => of.drawn).forEach(draw);
+// Those in sight at once, the others when they come into it.
+function renew(which) {
+  which.forEach((of) => { of.drawn = false; });
+  which.filter((of) => of.seen).forEach(draw);
+}
+const redraw = () => renew(charts.filter((of) => of.about));
+const redrawAll = () => renew(charts);
 
 // ``about(point)``: the trial under the pointer and what to say of it.
 function bind(chart) {
@@ -156,8 +172,8 @@ function lineTraces(points, about) {
   const few = trials.length <= 40;
   const traces = groups.map((group, step) => ({
     ...group, type: "scatter", mode: "lines", hoverinfo: step ? "none" : "skip", connectgaps: false,
-    line: { color: step ? rampColour(step - 1) : colour("faint"), width: step && few ? 1.6 : 1 },
-    opacity: step ? (few ? 0.95 : 0.75) : 0.5,
+    line: { color: step ? rampColour(step - 1) : colour("faint"), width: few ? (step ? 1.6 : 1) : 0.8 },
+    opacity: step ? (few ? 0.95 : 0.85) : 0.5,
   }));
   for (const [index, name, width] of [[best, "accent", 3], [chosen.marked, "mark", 3]]) {
     if (index < 0 || (name === "accent" && index === chosen.marked)) continue;

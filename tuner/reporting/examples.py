@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainables.data import SplitData
     from trainables.tasks import Task
 
-MOST_WINDOWS = 96  # that are looked at, evenly spread over the validation split
+MOST_WINDOWS = 64  # that are looked at, evenly spread over the validation split
 FEWEST_ONSETS = 4  # of a window that is shown, where there are such
 TICKS_HZ = (50, 200, 1_000, 5_000)
 COLOUR_MAP = "magma"
@@ -77,8 +77,10 @@ def _examples(sweep: Gathered, shards: str | Path) -> Examples:
         for what, place in chosen.items()
         for track in [int(data.in_order.tracks[looked_at[place]])]
     ]
-    every = "all" if len(looked_at) == len(data) else f"{len(looked_at):,} of {len(data):,}, evenly spread"
-    return Examples(shown, f"Chosen among {every} windows of the validation split, each heard by itself.")
+    every = "all" if len(looked_at) == len(data) else f"{len(looked_at):,} of the"
+    spread = "" if len(looked_at) == len(data) else ", evenly spread"
+    about = f"Chosen among {every} {len(data):,} windows of the validation split{spread}, each heard by itself."
+    return Examples(shown, about)
 
 
 def _opened(sweep: Gathered, shards: str | Path) -> "list[Corpus]":

@@ -224,6 +224,7 @@ def command_of(sweep: Gathered) -> str:
     try:
         given = {name: value for name, value in sweep.file.options.items() if name in known}
         given |= {"corpora": tuple(given["corpora"]), "profile": sweep.profile is not None}
+        given |= {"gpus_per_trial": given.get("gpus_per_trial") or None}  # 0: what a machine without one decides
         return printable(shlex.join(shlex.split(safe(SweepOptions(**given).command))))
     except (TypeError, ValueError, KeyError, AttributeError):
         return ""

@@ -12,6 +12,8 @@ function place(of, found) {
   return high > low ? (x - low) / (high - low) : 0.5;
 }
 // Trials of one category side by side rather than one on another.
+const stepsOf = (of) => of.kind === "words" ? of.categories.length : of.whole ? of.high - of.low + 1 : Infinity;
+const isStepped = (of) => of.kind !== "log" && stepsOf(of) <= 16;
 const nudge = (index) => ((index * 0.6180339887) % 1) - 0.5;
 
 function ticks(of) {
@@ -48,7 +50,7 @@ function broken(text, most) {
   const found = (index, of) => of === score ? trials[index].best : value(index, of);
   const at = (index, of) => {
     const y = place(of, found(index, of) ?? undefined);
-    return of.kind === "words" ? y + nudge(index) * Math.min(0.05, 0.3 / of.categories.length) : y;
+    return isStepped(of) ? y + nudge(index) * Math.min(0.05, 0.3 / stepsOf(of)) : y;
   };
   const points = (index) => {
     const kept = all.map((of, x) => [x, at(index, of)]).filter((of) => !Number.isNaN(of[1]));
@@ -57,18 +59,19 @@ function broken(text, most) {
   const box = document.getElementById("parallel-chart");
   if (box && scores.length) {
     box.style.minWidth = `${Math.max(300, all.length * 92)}px`;
+    const longest = Math.max(...ticks(all.at(-1)).map((tick) => tick[1].length), 4);
     const make = () => ({
       traces: lineTraces(points),
       layout: layout({
-        dragmode: isTouched ? false : "select", selectdirection: "any", margin: { l: 52, r: 44, t: 62, b: 18 },
+        dragmode: isTouched ? false : "select", selectdirection: "any", margin: { l: 52, r: 18 + 6.5 * Math.min(14, longest), t: 62, b: 18 },
         newselection: { line: { color: colour("ink"), width: 1 } },
         xaxis: { visible: false, fixedrange: true, range: [-0.15, all.length - 0.85] },
         yaxis: { visible: false, fixedrange: true, range: [-0.06, 1.06] },
         shapes: all.map((_, x) => ({ type: "line", x0: x, x1: x, y0: -0.03, y1: 1.03, line: { color: colour("soft"), width: 1 }, layer: "above" })),
         annotations: all.flatMap((of, x) => [
-          { x, y: 1.07, yanchor: "bottom", showarrow: false, text: broken(of === score ? data.metric : label(of), 12),
+          { x, y: 1.01, yref: "paper", yanchor: "bottom", showarrow: false, text: broken(of === score ? data.metric : label(of), 12),
             font: { size: 12, color: of === score ? colour("accent") : colour("ink") } },
-          ...ticks(of).map(([y, text]) => ({ x, y, xanchor: "left", xshift: 4, showarrow: false, text: plain(text.length > 14 ? `${text.slice(0, 13)}…` : text),
+          ...ticks(of).map(([y, text]) => ({ x, y, xanchor: "left", xshift: 4, showarrow: false, text: brief(text, 14),
             font: { size: 11, color: colour("ink") }, bgcolor: `${colour("paper")}cc`, borderpad: 1 })),
         ]),
       }),
@@ -98,11 +101,12 @@ function broken(text, most) {
   if (box) {
     box.style.minHeight = `${70 + 26 * shares.length}px`;
     const chart = add(box, () => ({
-      traces: [{ type: "bar", orientation: "h", x: shares.map((of) => of[1]), y: shares.map((of) => plain(of[0].replace(/_/g, " "))),
+      traces: [{ type: "bar", orientation: "h", x: shares.map((of) => of[1]), y: shares.map((_, at) => at),
         text: shares.map((of) => of[1] < 0.005 ? "< 1 %" : `${(100 * of[1]).toFixed(0)} %`), textposition: "outside", cliponaxis: false, hoverinfo: "none",
         textfont: { color: colour("ink") }, marker: { color: colour("ramp3") }, width: 0.62 }],
       layout: layout({ xaxis: axis("", { tickformat: ".0%", range: [0, Math.max(...shares.map((of) => of[1])) * 1.12], fixedrange: true }),
-        yaxis: axis("", { fixedrange: true, tickfont: { color: colour("ink") } }), margin: { l: 20, r: 30, t: 6, b: 30 } }),
+        yaxis: axis("", { fixedrange: true, tickfont: { color: colour("ink") }, tickvals: shares.map((_, at) => at), showgrid: false,
+          ticktext: shares.map((of) => brief(of[0].replace(/_/g, " "), 28)), range: [-0.6, shares.length - 0.4] }), margin: { l: 20, r: 30, t: 6, b: 30 } }),
     }));
     chart.says = (point) => ({ title: shares[point.pointNumber][0].replace(/_/g, " "), lines: [`explains ${(100 * point.x).toFixed(1)} %`] });
   }
@@ -125,13 +129,13 @@ function broken(text, most) {
         : isShown(index) ? rampColour(steps[index]) : colour("faint");
       return {
         traces: [{ type: "scatter", mode: "markers", hoverinfo: "none", customdata: kept.map((index) => [index]),
-          x: kept.map((index) => isWords ? of.categories.indexOf(value(index, of)) + nudge(index) * 0.36 : value(index, of)),
+          x: kept.map((index) => isWords ? of.categories.indexOf(value(index, of)) + nudge(index) * 0.36 : isStepped(of) ? value(index, of) + nudge(index) * 0.36 : value(index, of)),
           y: kept.map((index) => trials[index].best),
           marker: { color: kept.map(tone), size: kept.map((index) => index === best || index === chosen.marked ? 10 : kept.length > 150 ? 5 : 7),
             opacity: 0.9, line: { color: colour("paper"), width: 0.6 } } }],
         layout: layout({ margin: { l: 44, r: 8, t: 6, b: 40 },
           xaxis: axis(label(of), isWords
-            ? { tickvals: of.categories.map((_, at) => at), ticktext: of.categories.map((word) => plain(shown(word))), range: [-0.6, of.categories.length - 0.4], showgrid: false }
+            ? { tickvals: of.categories.map((_, at) => at), ticktext: of.categories.map((word) => brief(shown(word), 14)), range: [-0.6, of.categories.length - 0.4], showgrid: false }
             : of.kind === "log" ? { type: "log", tickvals: ticks(of).map((tick) => of.low * (of.high / of.low) ** tick[0]), ticktext: ticks(of).map((tick) => tick[1]) }
               : of.whole ? { tickformat: "d", nticks: 6 } : { nticks: 6 }),
           yaxis: axis("", { nticks: 5 }) }),

@@ -62,10 +62,18 @@ def facts_of(sweep: Gathered) -> dict[str, Any]:
         "trial_hours": round(hours, 4),
         "gpu_hours": round(hours * gpus, 4),
         "parameters": None if result is None else number(result.parameters),
-        "ended": None if result is None else text(result.when),
+        "ended": None if result is None else _moment(result.when),
         "version": text(result.version) if result is not None else None,
         "command": command_of(sweep),
     }
+
+
+def _moment(when: Any) -> str:
+    """ISO 8601 as people read it."""
+    try:
+        return f"{datetime.fromisoformat(str(when)).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return text(when)
 
 
 def page(sweep: Gathered, axes: list[dict[str, Any]], importances: Importances, examples: Examples) -> str:

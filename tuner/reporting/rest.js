@@ -13,16 +13,16 @@
     const chart = add(box, () => ({
       traces: series.map((one, number) => {
         const found = rows.map(one.of);
-        return { type: "scatter", mode: "markers", name: plain(one.name), hoverinfo: "none",
+        return { type: "scatter", mode: "markers", name: brief(one.name, 40), hoverinfo: "none",
           x: found.map((of) => of.value), y: rows.map((_, at) => at + (series.length - 1 - 2 * number) / 2 * Math.min(0.22, 0.7 / series.length)),
           customdata: rows.map((row, at) => [row.name, one.name, found[at]]),
-          error_x: { type: "data", symmetric: false, array: found.map((of) => of.high === null ? 0 : of.high - of.value), color: colour("soft"),
-            arrayminus: found.map((of) => of.low === null ? 0 : of.value - of.low), thickness: 1.4, width: 4 },
-          marker: { symbol: one.symbol, size: 11, color: rows.map((row) => row.colour), line: { width: one.symbol.endsWith("open") ? 2.2 : 0 } } };
+          error_x: { type: "data", visible: found.some((of) => of.high !== null && of.low !== null), symmetric: false, array: found.map((of) => of.high === null ? null : of.high - of.value), color: colour("soft"),
+            arrayminus: found.map((of) => of.low === null ? null : of.value - of.low), thickness: 1.4, width: 4 },
+          marker: { symbol: one.symbol, size: 11, color: rows.map((row) => onGround(row.colour)), line: { width: one.symbol.endsWith("open") ? 2.2 : 0 } } };
       }),
       layout: layout({ showlegend: series.length > 1, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: false, itemdoubleclick: false },
         margin: { l: 20, r: 12, t: 36, b: 40 }, xaxis: axis("F1", { range: [-0.02, 1.02], fixedrange: true }),
-        yaxis: axis("", { tickvals: rows.map((_, at) => at), ticktext: rows.map((row) => plain(row.name)), fixedrange: true,
+        yaxis: axis("", { tickvals: rows.map((_, at) => at), ticktext: rows.map((row) => brief(row.name, 24)), fixedrange: true,
           range: [-0.6, rows.length - 0.4], tickfont: { color: colour("ink"), size: 13 } }) }),
     }));
     chart.says = (point) => {
@@ -50,17 +50,17 @@ data.examples.forEach((example, number) => {
     rows.forEach((row, at) => {
       const top = 1 - picture - 0.02 - at * room, name = `y${at + 2}`;
       made[`yaxis${at + 2}`] = axis("", { domain: [top - room, top], range: [-0.42, 1.42], fixedrange: true, showgrid: false,
-        tickvals: [0.5], ticktext: [plain(row.name)], tickfont: { color: colour("ink") } });
+        tickvals: [0.5], ticktext: [brief(row.name, 14)], tickfont: { color: colour("ink") } });
       made.shapes.push({ type: "line", xref: "x", yref: name, x0: 0, x1: example.seconds, y0: row.threshold, y1: row.threshold,
         line: { color: colour("soft"), width: 1, dash: "dot" } });
       if (at) made.shapes.push({ type: "line", xref: "paper", yref: name, x0: 0, x1: 1, y0: 1.42, y1: 1.42, line: { color: colour("grid"), width: 1 } });
       const base = { type: "scatter", xaxis: "x", yaxis: name, hoverinfo: "none" };
-      traces.push({ ...base, mode: "lines", x: times, y: row.activation, fill: "tozeroy", fillcolor: `${row.colour}38`, line: { color: row.colour, width: 1.5 },
+      traces.push({ ...base, mode: "lines", x: times, y: row.activation, fill: "tozeroy", fillcolor: `${onGround(row.colour)}38`, line: { color: onGround(row.colour), width: 1.5 },
         customdata: times.map(() => `${row.name}: activation`) });
       for (const [key, y, symbol, said] of [["hits", 1.2, "triangle-down", "found"], ["false_alarms", 1.2, "triangle-down-open", "false alarm"],
         ["annotated", -0.22, "triangle-up", "annotated, found"], ["missed", -0.22, "triangle-up-open", "missed"]]) {
         traces.push({ ...base, mode: "markers", x: row[key], y: row[key].map(() => y), customdata: row[key].map(() => `${row.name}: ${said}`),
-          marker: { symbol, size: isNarrow() ? 7 : 9, color: key === "hits" || key === "annotated" ? row.colour : colour("bad"), line: { width: 1.6 } } });
+          marker: { symbol, size: isNarrow() ? 7 : 9, color: symbol.endsWith("open") ? colour("bad") : onGround(row.colour), line: { width: symbol.endsWith("open") ? 1.6 : 0 } } });
       }
     });
     return { traces, layout: made };
@@ -77,17 +77,15 @@ data.examples.forEach((example, number) => {
     checkpoint: "#C9B800", reporting: "#E69F00", rest: "#b9bcc1" };
   if (data.profile) {
     const rows = data.profile.trials;
-    const across = isNarrow() || rows.length <= 30;
-    const bars = data.profile.stages.map((stage) => {
-      const seconds = rows.map((row) => row.seconds[stage]);
-      const names = rows.map((row) => across && rows.length <= 30 ? `trial ${row.trial}` : row.trial);
-      const isAcross = rows.length <= 30;
-      return { type: "bar", name: stage, hoverinfo: "none", orientation: isAcross ? "h" : "v", x: isAcross ? seconds : names, y: isAcross ? names : seconds,
-        customdata: rows.map((row) => row), marker: { color: STAGES[stage] || colour("wait") }, width: isAcross ? 0.66 : undefined };
-    });
     const isAcross = rows.length <= 30;
+    const bars = () => data.profile.stages.map((stage) => {
+      const seconds = rows.map((row) => row.seconds[stage]);
+      const names = rows.map((row) => isAcross ? `trial ${row.trial}` : row.trial);
+      return { type: "bar", name: stage, hoverinfo: "none", orientation: isAcross ? "h" : "v", x: isAcross ? seconds : names, y: isAcross ? names : seconds,
+        customdata: rows.map((row) => row), marker: { color: onGround(STAGES[stage] || "#6b6f76") }, width: isAcross ? 0.66 : undefined };
+    });
     if (isAcross) box.style.minHeight = `${130 + 24 * rows.length}px`;
-    const chart = add(box, () => ({ traces: bars, layout: layout({ barmode: "stack", bargap: 0.1, showlegend: true, dragmode: false,
+    const chart = add(box, () => ({ traces: bars(), layout: layout({ barmode: "stack", bargap: 0.1, showlegend: true, dragmode: false,
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", traceorder: "normal", itemclick: false, itemdoubleclick: false },
       margin: { l: 20, r: 12, t: 60, b: 40 },
       xaxis: axis(isAcross ? "seconds" : "trial", { fixedrange: true, showgrid: isAcross }),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import printable
 from tuner.telling import in_words
+from tuner.zero_shot import scores_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -25,6 +26,11 @@ def card(version: "ModelVersion", folder: str) -> str:
     rows += [
         f"| {printable(corpus)} | test, protocol {protocol} | {value:.3f} |"
         for corpus, protocol, value in _tests(version.tags)
+    ]
+    rows += [
+        f"| {printable(corpus)} | {printable(of['split'])}, protocol {printable(of['protocol'])}, zero-shot | "
+        f"{of[version.tags['metric']]:.3f} |"
+        for corpus, of in scores_of(version.tags).items()
     ]
     made = "\n".join(f"- {key}: {tags[key]}" for key in ("sweep", "parameters", "trials", "epochs") if key in tags)
     return f"""# {tags["corpora"]}/{tags["architecture"]}, version {version.version}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.files import write_atomically
-from data_prep.refused import Refused
+from data_prep.refused import Refused, printable
 from tuner import store
 from tuner.card import card
 from tuner.download import CHECKPOINT_FILES, CHECKPOINT_FOLDER, downloaded
@@ -24,7 +24,7 @@ from tuner.model_versions import (
     versions,
 )
 from tuner.run_notes import model_note
-from tuner.telling import safe
+from tuner.telling import in_words, safe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,8 +90,12 @@ def _create(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> None:
 
 
 def described(version: "ModelVersion") -> str:
-    """The description of a version in the registry: its card."""
-    return card(version, "best")[:LONGEST_DESCRIPTION]
+    """The description of a version in the registry: its scores in a line, which lists show, and its card."""
+    tags = version.tags
+    test = f", test {float(tags['test']):.3f}" if "test" in tags else ""
+    text = card(version, "best").partition("\n\n")[2]
+    scored = f"{in_words(printable(tags['metric']))}: validation {float(tags['validation']):.3f}{test}"
+    return f"{scored}\n\n{text}"[:LONGEST_DESCRIPTION]
 
 
 def registered(client: "MlflowClient", name: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion | None":
@@ -197,6 +201,11 @@ def resolve(checkpoint: str, tracking_uri: str | None = None) -> "Checkpoint":
 
     Raises Refused where it is none of these, or the folder is incomplete. A folder of that name is `./default`.
     """
+    return resolve_version(checkpoint, tracking_uri)[0]
+
+
+def resolve_version(checkpoint: str, tracking_uri: str | None = None) -> "tuple[Checkpoint, ModelVersion | None]":
+    """What ``resolve`` gives, and the registered version that it is; None for a folder and the package's own."""
     from trainables.checkpoint import DEFAULT_FOLDER, Checkpoint
 
     if checkpoint == DEFAULT:
@@ -205,10 +214,11 @@ def resolve(checkpoint: str, tracking_uri: str | None = None) -> "Checkpoint":
                 "this mirtune comes without a checkpoint of its own; name one: a folder that `mirtune pull` made, or a "
                 "registered CORPUS/ARCHITECTURE"
             )
-        return Checkpoint.load(DEFAULT_FOLDER)
+        return Checkpoint.load(DEFAULT_FOLDER), None
     match = _NAME.fullmatch(checkpoint)
     if Path(checkpoint).exists() or match is None or match["architecture"] is None:
-        return Checkpoint.load(Path(checkpoint))
+        return Checkpoint.load(Path(checkpoint)), None
     uri = tracking_uri or store.default_uri()
-    with downloaded(find(checkpoint, uri), uri) as folder:
-        return Checkpoint.load(folder)
+    version = find(checkpoint, uri)
+    with downloaded(version, uri) as folder:
+        return Checkpoint.load(folder), version

@@ -1,6 +1,6 @@
 """What people read of a run in MLflow: its name, and its description in Markdown (the tag `mlflow.note.content`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,11 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def run_name(record: "TrialRecord") -> str:
-    """ "trial 7: layers 3, hidden 144, unit gru, lr 0.004": the network's hyperparameters first, what fits of them."""
+def run_name(record: "TrialRecord", fixed: Collection[str] = ()) -> str:
+    """ "trial 7: layers 3, hidden 144, unit gru, lr 0.004": what is not ``fixed``, the network's first, as it fits."""
     from trainables.config import SETTING_NAMES
 
-    chosen = dict(record.hyperparameters)
+    chosen = {name: value for name, value in record.hyperparameters.items() if name not in fixed}
     network = [name for name in chosen if name not in SETTING_NAMES]
     searched = [*network[:MOST_SHOWN], *(name for name in ("learning_rate",) if name in chosen)]
     gist = ", ".join(f"{SHORT.get(name, name)} {_number(chosen[name])}" for name in searched)
@@ -63,18 +63,16 @@ def sweep_begun(parameters: Mapping[str, Any], tags: Mapping[str, str], go_on: s
     return "\n\n".join((f"{what}{size}.", command, "If it is stopped, it goes on with", code(go_on)))[:LONGEST_NOTE]
 
 
-def trial_ended(record: "TrialRecord", metric: str, sweep: str) -> str:
+def trial_ended(record: "TrialRecord", metric: str, sweep: str, command: str) -> str:
     """The description of a trial's run: how far it came, how good it was, or why it failed."""
     took = f"{record.epochs} epochs, {_duration(record.seconds)}"
-    parts = [f"{record.name.capitalize()} of sweep **{shown(sweep)}**: {record.state} after {took}."]
-    if record.best is not None:
-        parts.append(f"{shown(in_words(metric))} **{record.best:.3f}** in epoch {record.best_epoch}.")
+    score = f": {shown(in_words(metric))} **{record.best:.3f}** in epoch {record.best_epoch}" if record.best else ""
+    parts = [f"{record.name.capitalize()} of sweep **{shown(sweep)}**, {record.state} after {took}{score}."]
     if record.attempts > 1:
         parts.append(f"It was begun {record.attempts} times: processes or machines were lost.")
     if record.error:
         parts.append(f"> {shown(record.error)}")
-    chosen = [[shown(name), shown(value)] for name, value in record.hyperparameters.items()]
-    return "\n\n".join((*parts, table(("hyperparameter", "value"), chosen)))[:LONGEST_NOTE]
+    return "\n\n".join((*parts, *([code(command)] if command else [])))[:LONGEST_NOTE]
 
 
 def sweep_ended(

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 DEFAULT_TRACKING_URI = "sqlite:///results/mlflow.db"
 EXPERIMENT = "mirtune"
+# By the first tag MLflow shows the pages for training, not those for language models.
+ABOUT = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "The sweeps of mirtune: a run each, and in it a run for each trial; `best` is a tag of the "
+    "trial whose checkpoint was registered.",
+}
 SWEEP_ID = "sweep.id"  # a tag: which sweep a run is of, whatever others are named
 SQLITE = "sqlite:///"
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -113,7 +119,7 @@ def experiment_id(client: "MlflowClient", uri: str) -> str:
     beside = sqlite_path(uri) or Path(DEFAULT_TRACKING_URI.removeprefix(SQLITE))
     location = None if uri.startswith("http") else (beside.parent / "artifacts").resolve().as_uri()
     try:
-        return client.create_experiment(EXPERIMENT, artifact_location=location)
+        return client.create_experiment(EXPERIMENT, artifact_location=location, tags=ABOUT)
     except MlflowException:  # another sweep was faster
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
@@ -165,7 +171,7 @@ def refuse_taken(uri: str, name: str, sweep_id: str) -> None:
 def code_version() -> dict[str, str]:
     """Tags that say which code ran: versions of mirtune, Python, torch and Ray, and the commit of a checkout."""
     tags = {f"version.{package}": version_of(package) for package in ("mirtune", "torch", "ray", "optuna")}
-    tags |= {"version.python": platform.python_version(), "mirtune_version": tags["version.mirtune"]}
+    tags["version.python"] = platform.python_version()
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "store.py") else ""
     if commit:
         tags["mlflow.source.git.commit"] = commit

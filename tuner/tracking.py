@@ -49,6 +49,7 @@ class Tracker:
         self._runs: dict[str, TrackedRun] = {}  # by trial
         self._store = WaitingStore(uri, SECONDS_TO_WAIT_AT_END)
         self._sampler: Sampler | None = None
+        self.command = ""  # that began the sweep
 
     @property
     def error(self) -> Exception | None:
@@ -58,6 +59,7 @@ class Tracker:
     def start_sweep(self, parameters: Mapping[str, Any]) -> None:
         """Open the sweep's own run; one that has ended is open again."""
         self._tags |= {name: str(parameters[name]) for name in OF_SWEEP if name in parameters}
+        self.command = str(parameters.get("command", ""))
         note = {NOTE: sweep_begun(parameters, self._tags, self.go_on)}
         self._put("the sweep's run", lambda client: self._start(client, SWEEP_RUN, self.sweep, parameters, note))
 

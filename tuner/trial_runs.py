@@ -27,12 +27,16 @@ class TrialRuns:
     def __init__(self, tracker: Tracker, metric: str, folder: Storage) -> None:
         self.tracker, self.metric, self.folder = tracker, metric, folder
         self._inputs: list[Input] = []
+        self._fixed: set[str] = set()  # hyperparameters of one value alone
 
     def tell_past(self, records: Iterable[TrialRecord]) -> None:
         """Tell of the corpora, and of all that an earlier run of the sweep did."""
         with suppress(OSError, Refused):  # the trials say what is wrong with the corpora
             file = SweepFile.load(self.folder)
-            self._inputs = [] if file is None else inputs_of(file)
+            if file is not None:
+                narrow = dict(file.options.get("narrow", {}))
+                self._fixed = {name for name, values in narrow.items() if len(values) == 1}
+                self._inputs = inputs_of(file)
             self.tracker.inputs(SWEEP_RUN, self._inputs)
         for record in records:
             self.start(record)
@@ -43,7 +47,7 @@ class TrialRuns:
 
     def start(self, record: TrialRecord) -> None:
         """Open the trial's run."""
-        self.tracker.start_trial(record.id, run_name(record), record.hyperparameters)
+        self.tracker.start_trial(record.id, run_name(record, self._fixed), record.hyperparameters)
         self.tracker.inputs(record.id, [of for of in self._inputs if of.split in TRAINING])
 
     def epoch(self, record: TrialRecord, metrics: Mapping[str, float], place: Mapping[str, str]) -> None:
@@ -53,7 +57,7 @@ class TrialRuns:
     def end(self, record: TrialRecord) -> None:
         """Close the trial's run."""
         summary = {} if record.best is None else {f"best_{self.metric}": record.best, "best_epoch": record.best_epoch}
-        tags = {STATE: record.state, NOTE: trial_ended(record, self.metric, self.tracker.sweep)}
+        tags = {STATE: record.state, NOTE: trial_ended(record, self.metric, self.tracker.sweep, self.tracker.command)}
         self.tracker.end(record.id, STATUS[record.state], reason=record.error, summary=summary, tags=tags)
 
 

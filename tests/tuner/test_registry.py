@@ -143,7 +143,7 @@ def hostile(sqlite_uri, tmp_path, monkeypatch):  # noqa: F811
 
 
 def test_a_pull_takes_the_files_of_a_checkpoint_and_nothing_else(hostile, tmp_path):
-    place = hostile(files=("model.safetensors", "config.json", "setup.py", ".bashrc", "README.md"))
+    place = hostile(files=("model.safetensors", "config.json", "setup.py", ".bashrc", "README.md", "MLmodel"))
     (place / "more").mkdir()
     pull("demo/rnn", tmp_path / "out", hostile.uri)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

@@ -9,18 +9,29 @@ from tuner.commands import common
 from tuner.commands.common import open_prepared, print_json, print_table
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
     from rich.table import Table
 
     from trainables.checkpoint import Checkpoint
     from trainables.peaks import PeakRule
 
 SUMMARY = "score a checkpoint on prepared corpora"
+EXAMPLES = (
+    ("the best registered model on the test split of its corpus", "mirtune evaluate groove/crnn --on groove"),
+    ("on a corpus it never saw; the score is kept with the model", "mirtune evaluate groove/crnn --on mdb --split all"),
+    ("the checkpoint that comes with mirtune, track by track", "mirtune evaluate default --on mdb --tracks"),
+    ("a folder, with other thresholds", "mirtune evaluate best --on mdb --thresholds kick=0.4,hi-hat=0.25"),
+    ("two corpora, as the reference study scored", "mirtune evaluate best --on mdb groove --plain --protocol segments"),
+)
+KEPT_SPLITS = ("test", "all")  # whose scores are kept with a model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_scoring(parser)
     parser.add_argument("--tracks", action="store_true", help="a row a track as well, within 50 ms")
+    text = "do not keep a registered model's score, on a corpus that it never saw, with the model"
+    parser.add_argument("--no-record", dest="record", action="store_false", help=text)
     common.add_json(parser)
 
 
@@ -51,32 +62,38 @@ def scoring_rule(checkpoint: "Checkpoint", arguments: argparse.Namespace) -> "Pe
 
 def scoring(arguments: argparse.Namespace) -> tuple["Checkpoint", Path, dict[str, Any]]:
     """The checkpoint, the folder of the corpora and how to score, as ``add_scoring`` asked; or Refused."""
+    checkpoint, _, shards, named = _scoring(arguments)
+    return checkpoint, shards, named
+
+
+def _scoring(arguments: argparse.Namespace) -> tuple["Checkpoint", "ModelVersion | None", Path, dict[str, Any]]:
+    """The same with the registered version that the checkpoint is, if it is one."""
     from trainables.evaluation import check_classes, check_scoring
-    from tuner.registry import resolve
+    from tuner.registry import resolve_version
 
     gains_db = common.gains_of(arguments)
     corpora, shards = open_prepared(arguments.on, arguments.shards)
     for corpus in corpora:
         check_scoring(corpus, arguments.split, arguments.protocol)
-    checkpoint = resolve(arguments.checkpoint, arguments.tracking_uri)
+    checkpoint, version = resolve_version(arguments.checkpoint, arguments.tracking_uri)
     for corpus in corpora:  # before the first is scored
         check_classes(checkpoint, corpus)
     rule = scoring_rule(checkpoint, arguments)
-    return (
-        checkpoint,
-        shards,
-        {"split": arguments.split, "protocol": arguments.protocol, "gains_db": gains_db, "rule": rule},
-    )
+    named = {"split": arguments.split, "protocol": arguments.protocol, "gains_db": gains_db, "rule": rule}
+    return checkpoint, version, shards, named
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print scores: in JSON one object for one corpus, a list of them for several."""
     from trainables.evaluation import evaluate
 
-    checkpoint, shards, named = scoring(arguments)
+    checkpoint, version, shards, named = _scoring(arguments)
     scores = [
         evaluate(checkpoint, corpus, shards, **named).to_dict(by_track=arguments.tracks) for corpus in arguments.on
     ]
+    as_it_is = not arguments.plain and arguments.thresholds is None and arguments.average_gains == 1
+    if version is not None and arguments.record and as_it_is and arguments.split in KEPT_SPLITS:
+        _keep(version, scores, arguments)
     if arguments.json:
         print_json(scores[0] if len(scores) == 1 else scores)
         return
@@ -84,6 +101,23 @@ def run(arguments: argparse.Namespace) -> None:
         print_table(table(score))
         if arguments.tracks:
             print_table(by_track(score))
+
+
+def _keep(version: "ModelVersion", scores: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> None:
+    """Keep scores on what the model never saw with it; where that fails it is told, and the scores stand."""
+    from tuner.telling import first_line, say
+    from tuner.zero_shot import is_zero_shot, record
+
+    which = f"{arguments.checkpoint}, version {version.version}"
+    for score in scores:
+        if not is_zero_shot(version.tags["corpora"].split("+"), score["corpus"]):
+            continue
+        try:
+            record(arguments.checkpoint, score, arguments.tracking_uri, version)
+        except Exception as error:
+            say(f"the score on {score['corpus']} was not kept with {which} ({first_line(error)})")
+        else:
+            say(f"kept with {which}: its zero-shot score on {score['corpus']}")
 
 
 def table(score: Mapping[str, Any]) -> "Table":

@@ -7,6 +7,11 @@ from data_prep.refused import printable
 from tuner.commands.common import add_tracking
 
 SUMMARY = "copy the best registered checkpoint into a folder"
+EXAMPLES = (
+    ("the best CRNN that was trained on groove", "mirtune pull groove/crnn --out best"),
+    ("of a model that learned from several corpora", "mirtune pull groove+mdb/crnn --out best"),
+    ("from a team's server", "mirtune pull groove/crnn --out best --tracking-uri http://127.0.0.1:5000"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

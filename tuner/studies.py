@@ -5,7 +5,6 @@ tables are written anew, with what there is.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +146,7 @@ def _wanted(options: StudyOptions, opened: "Mapping[str, Corpus]") -> dict[str, 
 
 
 def run_study(study: Study, tell: Callable[[Studied], Any]) -> Studied:
-    """Run the cells that are not done, one after another; ``tell`` is given what there is after each.
+    """Run the cells that are not done, one after another; ``tell`` is given what there is before them and after each.
 
     A cell all of whose trials failed is told and does not stop the others. Raises Refused where a sweep does, and
     KeyboardInterrupt where the user stopped one.
@@ -158,27 +157,32 @@ def run_study(study: Study, tell: Callable[[Studied], Any]) -> Studied:
 
     kept = kept_scores(study.options.file(".json"))
     studied = Studied(study, [entry_of(cell) for cell in study.cells])
-    todo = [cell for cell in study.cells if cell.name in study.plans]
-    if todo:
-        done = len(study.cells) - len(todo)
-        say(f"study {study.options.title}: {len(study.cells)} cells, {done} done, {len(todo)} to do")
-    with ExitStack() as stack:
-        if todo:  # one for all cells: each would start its own, and wait for it
-            stack.enter_context(ray_running())
-        for number, cell in enumerate(study.cells):
-            error = ""
+
+    def score(number: int) -> None:
+        cell, entry = study.cells[number], studied.entries[number]
+        fresh = score_cell(cell, entry, study.columns(cell), kept, study.metric, study.checksums)
+        record_zero_shot(cell, entry, fresh)
+
+    for number in range(len(study.cells)):
+        score(number)
+    tell(studied)
+    todo = [number for number, cell in enumerate(study.cells) if cell.name in study.plans]
+    if not todo:
+        return studied
+    done = len(study.cells) - len(todo)
+    say(f"study {study.options.title}: {len(study.cells)} cells, {done} done, {len(todo)} to do")
+    with ray_running():  # one for all cells: each would start its own, and wait for it
+        for number in todo:
+            cell, error = study.cells[number], ""
+            say(f"cell {number + 1} of {len(study.cells)}: {cell.architecture} on {cell.union}")
             try:
-                if cell.name in study.plans:
-                    say(f"cell {number + 1} of {len(study.cells)}: {cell.architecture} on {cell.union}")
-                    sweep(cell.options)
+                sweep(cell.options)
             except SweepFailed as failed:
                 error = str(failed)
                 say(f"{cell.name} failed: {error}")
-            entry = studied.entries[number] = entry_of(cell, error)
-            fresh = score_cell(cell, entry, study.columns(cell), kept, study.metric, study.checksums)
-            record_zero_shot(cell, entry, fresh)
-            if cell.name in study.plans or fresh or number == len(study.cells) - 1:
-                tell(studied)
+            studied.entries[number] = entry_of(cell, error)
+            score(number)
+            tell(studied)
     return studied
 
 

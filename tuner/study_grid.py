@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tuner.studies import ARCHITECTURE
 from tuner.study_cells import DONE, FAILED, TO_DO, Entry
 from tuner.study_reference import ARCHITECTURES, CORPORA, ZERO_SHOT
+from tuner.telling import in_words
 from tuner.zero_shot import is_zero_shot
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ def grid_of(studied: "Studied") -> Grid:
     ]
     notes += [f"{entry.architecture} on {entry.union} failed: {entry.error}" for entry in entries if entry.error]
     published = _published(by_architecture) if study.options.reference else {}
-    return Grid(study.options.kind, study.metric, rows, columns, values, [*_protocols(study.wanted), *notes], published)
+    asked = study.options.sweeps
+    chosen = f"chosen by validation {in_words(study.metric)}"
+    begin = f"each: the best of {asked.trials} trials of at most {asked.max_epochs} epochs, {chosen}"
+    said = [begin, *_protocols(study.wanted), *notes]
+    return Grid(study.options.kind, study.metric, rows, columns, values, said, published)
 
 
 def _in_domain(entry: Entry, corpora: list[str], metric: str) -> Value:

@@ -45,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments; what is not given is absent, so that the command can be told again."""
     of = SweepOptions
     parser.argument_default = argparse.SUPPRESS
+    parser.usage = (
+        "%(prog)s architecture --corpora NAME [NAME ...] [--architectures NAME ...] [options]\n"
+        "       %(prog)s corpora --architecture NAME --combinations NAME[+NAME] ... [--on NAME ...] [options]"
+    )
     parser.add_argument("kind", choices=("architecture", "corpora"), help="what to compare")
     group = parser.add_argument_group("mirtune study architecture")
     text = "prepared corpora, a cell for each and each architecture; unions joined by +"

@@ -21,6 +21,7 @@ OTHERS = 0.5
 # crashes mark beginnings.
 CRASH = (1.0, 0.0, 0.0, 0.0)
 PATTERNS = {"kick": (1.0, -0.2, 0.1, -0.2), "snare": (-0.5, 0.5, -0.5, 0.5), "cymbals": CRASH, "crash": CRASH}
+FIRST = 1.0  # recordings begin at the beginning of a bar more often than elsewhere
 ON_BEAT = 0.15  # beats: how far from one a hit is still on it
 
 
@@ -61,11 +62,12 @@ def estimated_beats(times_s: np.ndarray, weights: np.ndarray) -> np.ndarray | No
 
 
 def downbeat_of(beats_s: np.ndarray, transcribed: Transcribed, beats_per_bar: int) -> int:
-    """The first beat that begins a bar: of four, the one that what is struck fits best; else the first that is struck."""
+    """The first beat of a bar: of four, the one that what is struck fits best; else the first that is struck."""
     onsets = transcribed.onsets
-    at = np.interp(onsets.times_s, beats_s, np.arange(len(beats_s)), left=-1, right=-1)
+    ends_s = 2 * beats_s[[0, -1]] - beats_s[[1, -2]]  # a beat before and one after, for hits that are a little early
+    at = np.interp(onsets.times_s, np.array([ends_s[0], *beats_s, ends_s[1]]), np.arange(-1, len(beats_s) + 1))
     nearest = np.rint(at).astype(int)
-    on_beat = (at >= 0) & (np.abs(at - nearest) < ON_BEAT)
+    on_beat = (nearest >= 0) & (nearest < len(beats_s)) & (np.abs(at - nearest) < ON_BEAT)
     if not on_beat.any():
         return 0
     if beats_per_bar != 4:
@@ -73,6 +75,7 @@ def downbeat_of(beats_s: np.ndarray, transcribed: Transcribed, beats_per_bar: in
     patterns = np.array([PATTERNS.get(name, (0.0,) * 4) for name in transcribed.classes])  # (K, 4)
     of = patterns[onsets.classes[on_beat]]
     fits = [of[np.arange(len(of)), (nearest[on_beat] - phase) % 4].sum() for phase in range(4)]
+    fits[int(nearest[on_beat][0]) % 4] += FIRST
     return int(np.argmax(fits))
 
 
@@ -97,23 +100,25 @@ def period_of(curve: np.ndarray) -> float:
     at = int(np.argmax(of_bars * likely))
     below, here, above = alike[lags[at] - 1 : lags[at] + 2]
     bend = below - 2 * here + above  # a parabola through the three has its top between them
-    return float(lags[at] + (0.5 * (below - above) / bend if bend < 0 else 0.0))
+    return float(lags[at] + (np.clip(0.5 * (below - above) / bend, -0.5, 0.5) if bend < 0 else 0.0))
 
 
 def beats_in(curve: np.ndarray, period: float) -> np.ndarray:
     """Frames (B,) of the beats, about ``period`` apart, that meet most of the curve."""
     steps = np.arange(round(period / 2), round(period * 2) + 1)
     losses = STEADINESS * np.log(steps / period) ** 2
-    reached, before = curve.copy(), np.full(len(curve), -1)
-    for at in range(steps[-1], len(curve)):
+    margin = int(steps[-1])  # frames before the first, where nothing begins
+    reached, before = np.append(np.zeros(margin), curve), np.full(margin + len(curve), -1)
+    for at in range(margin, len(reached)):
         gains = reached[at - steps] - losses
         best = int(np.argmax(gains))
-        reached[at] += gains[best]
-        before[at] = at - steps[best]
-    ends = len(curve) - 1 - np.arange(min(round(period), len(curve)))
+        if gains[best] > 0:
+            reached[at] += gains[best]
+            before[at] = at - steps[best]
+    ends = len(reached) - 1 - np.arange(min(round(period), len(curve)))
     at = int(ends[np.argmax(reached[ends])])
     beats = []
     while at >= 0:
-        beats.append(at)
+        beats.append(at - margin)
         at = int(before[at])
     return np.array(beats[::-1])

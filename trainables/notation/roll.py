@@ -31,7 +31,7 @@ def write_roll(transcribed: Transcribed, path: Path, options: NotationOptions) -
     for row, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
         from_s, to_s = row * row_s, (row + 1) * row_s
         if timeline is not None:
-            inside = (timeline.times_s >= from_s) & (timeline.times_s < to_s)
+            inside = (timeline.times_s >= from_s) & (timeline.times_s < min(to_s, end_s))
             _, beats = timeline.bars_of(timeline.positions)
             begins = np.abs(beats - 1) < 1e-6
             axes.vlines(timeline.times_s[inside & ~begins], 0, len(classes), color="0.9", linewidth=0.7)
@@ -39,7 +39,7 @@ def write_roll(transcribed: Transcribed, path: Path, options: NotationOptions) -
         for index, colour in enumerate(colours_of(classes)):
             floor = len(classes) - 1 - index
             own = (onsets.classes == index) & (onsets.times_s >= from_s) & (onsets.times_s < to_s)
-            axes.bar(onsets.times_s[own], heights[own], row_s * 0.004, floor, align="edge", color=colour)
+            axes.vlines(onsets.times_s[own], floor, floor + heights[own], color=colour, linewidth=2.5)
         axes.set_yticks([len(classes) - 0.6 - index for index in range(len(classes))], classes, fontsize=8)
         axes.set(xlim=(from_s, to_s), ylim=(0, len(classes)))
         axes.hlines(range(1, len(classes)), from_s, to_s, color="0.85", linewidth=0.6)

@@ -21,8 +21,10 @@ from trainables.network import Network
 from trainables.tasks import find_task
 from tuner import registry, store
 from tuner.cli import main
+from tuner.download import CHECKPOINT_FILES
 from tuner.leaderboard import leaderboard
 from tuner.publish import publish
+from tuner.served_model import EXTRA_FILES
 from tuner.tracking import Tracker
 
 pytestmark = pytest.mark.faults
@@ -102,7 +104,7 @@ def test_a_sweep_through_a_server_from_its_runs_to_a_pulled_checkpoint(
     check_once(uri, 2)
     assert runs(uri)["trial-0002"].data.metrics["test_micro_f1"] == 0.4
     there = keys(s3)
-    assert {key.rsplit("/", 1)[1] for key in there} == {"model.safetensors", "config.json", "test.json"}
+    assert {key.rsplit("/", 1)[1] for key in there} == {"test.json", *CHECKPOINT_FILES, *EXTRA_FILES}
     assert all("checkpoint/epoch-0002" in key for key in there if not key.endswith("test.json"))
     assert registry.points("mdb", "rnn", uri) == [HYPERPARAMETERS]
 

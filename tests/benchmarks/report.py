@@ -23,9 +23,10 @@ from tuner.options import SweepOptions
 from tuner.records import FORMAT, RECORD, TrialRecord, trial_name
 from tuner.reporting.gather import gather
 from tuner.reporting.hyperparameters import distributions_of, importances_of
-from tuner.sweep_folder import SWEEP, SweepFile
+from tuner.sweep_folder import RESULT, SWEEP, ResultFile, SweepFile
 
 TARGET_S, TARGET_MB = 20.0, 15.0
+ENDED = "2026-11-22T12:00:00+00:00"
 NAME, CLASSES = "made-up", ("kick", "snare", "toms", "hi-hat", "cymbals")
 
 
@@ -41,6 +42,10 @@ def make_sweep(storage: Path, trials: int, epochs: int) -> None:
     folder.mkdir(parents=True)
     file = SweepFile(options.beginning | {"batch_size": 32, "gpus_per_trial": 0.0}, {"groove": "0" * 64})
     write_json(folder / SWEEP, {"format": FORMAT, **asdict(file)})
+    result = ResultFile(
+        file.id, "micro_f1", "max", trial_name(1), "", 1, 0.5, {}, 565_877, trials, 0, 0.0, 1, 0.0, "0.1.0", ENDED
+    )
+    write_json(folder / RESULT, {"format": FORMAT, **asdict(result)})
     space = OptunaSearch.convert_search_space(space_of("crnn", "mirtune"))
     for number in range(1, trials + 1):
         chosen = {name: drawn(of, generator) for name, of in space.items()}

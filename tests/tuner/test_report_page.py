@@ -70,7 +70,7 @@ def test_a_real_sweep_opens_without_an_error(chromium, swept, tmp_path, size, sc
     out = report("first", storage=swept.options.storage, out=tmp_path / "page.html").path
     with opened(chromium, out, size, scheme) as (page, wrong):
         page.evaluate("Promise.all(charts.map(draw))")
-        assert page.locator("#example-0 .images image").count() == 1
+        assert page.locator("#example-0 image").count() == 1
         assert page.locator("#time-chart .bars .point").count() > 0
         assert page.locator("#trials-table tbody tr").count() == 4
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]

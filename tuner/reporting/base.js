@@ -147,15 +147,15 @@ const whenMarked = [];
 function mark(index) {
   chosen.marked = chosen.marked === index ? -1 : index;
   tip.hidden = true;
-  redraw();
   whenMarked.forEach((act) => act());
+  setTimeout(redraw);  // not within Plotly's own handling of the click
 }
 
 const whenBrushed = [];
 function brush(found) {
   chosen.brushed = found;
-  redraw();
   whenBrushed.forEach((act) => act());
+  setTimeout(redraw);
 }
 
 // Lines of many trials as few traces: trials of one step one after another, with gaps. points(index) -> [xs, ys].

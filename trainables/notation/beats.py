@@ -26,7 +26,10 @@ ON_BEAT = 0.15  # beats: how far from one a hit is still on it
 
 
 def timeline_of(transcribed: Transcribed, options: NotationOptions, always: bool = False) -> Timeline | None:
-    """Positions of the score, or None without a tempo, but where there must be one ``always``; then it is estimated."""
+    """Positions of the score, or None without a tempo.
+
+    Where there must be one ``always``, as on a staff, beats are estimated, and bars begin at downbeats in any case.
+    """
     if options.tempo is None and not always:
         return None
     onsets, end_s = transcribed.onsets, transcribed.end_s
@@ -39,7 +42,7 @@ def timeline_of(transcribed: Transcribed, options: NotationOptions, always: bool
             return Timeline.steady(end_s, options.beats_per_bar)
         beats_s = found_s
     pulse = Pulse(beats_s, downbeat_of(beats_s, transcribed, options.beats_per_bar))
-    return Timeline.of(pulse, end_s, options.beats_per_bar, options.align_downbeat)
+    return Timeline.of(pulse, end_s, options.beats_per_bar, options.align_downbeat or always)
 
 
 def steady_beats(times_s: np.ndarray, weights: np.ndarray, bpm: float, end_s: float) -> np.ndarray:

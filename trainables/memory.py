@@ -21,6 +21,7 @@ WORDS = (
     "not enough memory",
     "unable to find an engine",  # cuDNN's convolutions, where no engine's workspace fits
     "cublas_status_not_initialized",  # no room for its handle
+    "could not create a primitive",  # oneDNN's, no room for what it compiles
 )
 
 

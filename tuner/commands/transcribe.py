@@ -139,14 +139,14 @@ def _transcribed(
                     if isinstance(error, OSError) and error.errno not in OF_ONE_PATH:
                         raise
                     shown.append({"audio": str(recording.audio), "refused": _reason(error)})
-                    progress.advance(1, f"{recording.audio.name} refused")
+                    progress.advance(1, f"refused: {recording.audio.name}")
                     continue
                 times = made["seconds"] / max(time.monotonic() - began, 1e-9)
                 shown.append(made)
                 if not arguments.json:
                     onsets = f"{made['onsets']:,} onset{'s' * (made['onsets'] != 1)}"
                     print(printable(f"{recording.name}: {onsets} in {_in_short(recording, outputs)}"), flush=True)
-                progress.advance(1, f"{recording.audio.name}, {times:.0f} times real time")
+                progress.advance(1, f"{times:.0f} times real time, {recording.audio.name}")
     except KeyboardInterrupt:
         done = sum("refused" not in of for of in shown)
         warn(f"{done} of {len(wanted)} recordings are done, their files whole")

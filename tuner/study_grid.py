@@ -77,8 +77,9 @@ def grid_of(studied: "Studied") -> Grid:
     published = _published(by_architecture) if study.options.reference else {}
     asked = study.options.sweeps
     chosen = f"chosen by validation {in_words(study.metric)}"
-    begin = f"each: the best of {asked.trials} trials of at most {asked.max_epochs} epochs, {chosen}"
-    said = [begin, *_protocols(study.wanted), *notes]
+    trials = f"the best of {asked.trials} trials" if asked.trials > 1 else "one trial"
+    begin = f"each: {trials} of at most {asked.max_epochs} epochs, {chosen}"
+    said = [begin, *_protocols(study.wanted, entries), *notes]
     return Grid(study.options.kind, study.metric, rows, columns, values, said, published)
 
 
@@ -122,11 +123,12 @@ def _mark(column: list[Value], mode: str) -> None:
                 setattr(value, name, True)
 
 
-def _protocols(wanted: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Which split and protocol each corpus was scored by, those alike together."""
+def _protocols(wanted: Mapping[str, tuple[str, str]], entries: list[Entry]) -> list[str]:
+    """Which split and protocol each corpus was scored by, those alike together, and of how many tracks."""
     alike: dict[tuple[str, str], list[str]] = {}
+    tracks = {corpus: score["tracks"] for entry in entries for corpus, score in entry.scores.items()}
     for corpus, how in wanted.items():
-        alike.setdefault(how, []).append(corpus)
+        alike.setdefault(how, []).append(f"{corpus} ({_counted(tracks[corpus])})" if corpus in tracks else corpus)
     return [
         f"{', '.join(corpora)}: {'test split' if split == 'test' else 'all tracks, as it has no test split'}, "
         f"protocol {protocol}"
@@ -144,3 +146,7 @@ def _published(by_architecture: bool) -> dict[str, dict[str, float]]:
         for corpus, score in ARCHITECTURES["crnn"].items():
             found[corpus][corpus] = score
     return {corpus: scores for corpus, scores in found.items() if scores}
+
+
+def _counted(tracks: int) -> str:
+    return f"{tracks:,} track{'s' * (tracks != 1)}"

@@ -103,7 +103,8 @@ def test_a_terminal_shows_styles_and_fits_it(unions, architectures):
     assert re.search(r"\x1b\[1m0\.810\x1b\[0m ", text.getvalue())
     for found in (unions, architectures):
         assert max(map(len, shown(found).splitlines())) <= 100
-    assert "mdb: all tracks, as it has no test split, protocol tracks" in shown(unions)
+    assert "demo (9 tracks), groove (9 tracks): test split, protocol tracks" in shown(unions)
+    assert "mdb (9 tracks): all tracks, as it has no test split, protocol tracks" in shown(unions)
 
 
 def test_equal_scores_are_best_together_and_less_is_better_where_the_metric_says_so(unions):

@@ -41,13 +41,13 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 QUICK_START = """\
 the usual order:
   mirtune demo                                      all of it in a few minutes
-  mirtune prep mdb --source ~/mdb_drums             a corpus into shards
+  mirtune prep mdb --source ~/mdb                   a corpus into shards
   mirtune show mdb                                  what is in it
   mirtune sweep --corpus mdb --architecture crnn \\
       --trials 15 --max-epochs 30                   search hyperparameters
   mirtune leaderboard                               what came out
   mirtune pull mdb/crnn --out best                  the best checkpoint
-  mirtune transcribe song.wav --out midi            drums of a song as MIDI
+  mirtune transcribe song.wav --out midi            a song as MIDI
   mirtune COMMAND --help has the options of each, and examples.
 
 exit status:

@@ -34,7 +34,7 @@ def record(name: str, score: Mapping[str, Any], tracking_uri: str, version: "Mod
     ``score``: as `mirtune evaluate --json` shows it; the corpus's earlier score is replaced. Refused where there is no
     such model, the store does not take it, or the model was trained on that corpus.
     """
-    from tuner.registry import find
+    from tuner.registry import described, find
 
     version = version or find(name, tracking_uri)
     corpus, metric = str(score["corpus"]), version.tags.get("metric", DEFAULT_METRIC)
@@ -47,6 +47,9 @@ def record(name: str, score: Mapping[str, Any], tracking_uri: str, version: "Mod
     kept |= {"interval": score.get("interval"), "when": datetime.now(UTC).isoformat(timespec="seconds")}
     with answering(tracking_uri) as client:
         client.set_model_version_tag(version.name, str(version.version), f"{PREFIX}{corpus}", json.dumps(kept))
+        if version.description == described(version):  # else somebody wrote another
+            now = client.get_model_version(version.name, str(version.version))
+            client.update_model_version(version.name, str(version.version), described(now))
 
 
 def scores_of(tags: Mapping[str, str]) -> dict[str, dict[str, Any]]:

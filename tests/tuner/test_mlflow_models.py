@@ -173,8 +173,12 @@ def test_a_zero_shot_score_is_kept_with_the_model(swept, line, capsys, document)
     for key in ("micro_f1", "split", "protocol", "tracks", "interval"):
         assert score[key] == shown[key]
     assert "kept with mdb/vit, version 1: its zero-shot score on other" in output.err
-    text = card(find("mdb/vit", swept.tracking_uri), "best")
-    assert f"| other | test, protocol tracks, zero-shot | {shown['micro_f1']:.3f} |" in text
+    version, row = (
+        find("mdb/vit", swept.tracking_uri),
+        f"| other | test, protocol tracks, zero-shot | {shown['micro_f1']:.3f} |",
+    )
+    assert row in card(version, "best")
+    assert row in version.description
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "transcribe audio files: MIDI, tables, scores, pictures"
 EXAMPLES = (
-    ("the drums of a song, as a MIDI file in this folder", "mirtune transcribe song.wav"),
-    ("a folder and those in it, as MIDI files and tables", "mirtune transcribe songs --out drums --format midi csv"),
-    ("go on after a stop, or with what was added since", "mirtune transcribe songs --out drums --skip-existing"),
-    ("by a pattern, in quotes, for this program to expand", "mirtune transcribe 'albums/**/*.flac' --out drums"),
+    ("a song, as a MIDI file in this folder", "mirtune transcribe song.wav"),
+    ("a folder and those in it, as MIDI files and tables", "mirtune transcribe songs --out out --format midi csv"),
+    ("go on after a stop, or with what was added since", "mirtune transcribe songs --out out --skip-existing"),
+    ("by a pattern, in quotes, for this program to expand", "mirtune transcribe 'albums/**/*.flac' --out out"),
     ("in time: a tempo map, bars from a downbeat", "mirtune transcribe song.mp3 --tempo estimate --align-downbeat"),
     ("for an electronic kit, every note as loud", "mirtune transcribe song.mp3 --note-map roland --velocity fixed:100"),
     ("a score and a picture of it", "mirtune transcribe song.mp3 --format musicxml staff --meter 3/4"),

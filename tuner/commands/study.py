@@ -39,6 +39,7 @@ EXAMPLES = (
 )
 OF_ARCHITECTURE = ("corpora", "architectures")
 OF_CORPORA = ("architecture", "combinations", "on")
+OF_BOTH = ("name", "out", "protocol", "reference", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,9 +135,10 @@ def study_options(arguments: argparse.Namespace) -> "StudyOptions":
 def command_of(given: Mapping[str, Any]) -> str:
     """The command line that goes on with a study, of what was given."""
     words = ["mirtune", "study", given["kind"]]
+    known = {*OF_ARCHITECTURE, *OF_CORPORA, *OF_BOTH, *SweepOptions.__dataclass_fields__}
     for name, value in given.items():
         option = {"time_budget_s": "time-budget"}.get(name, name.replace("_", "-"))
-        if name in ("kind", "run", "command", "quiet", "verbose", "dry_run") or value is False:
+        if name not in known or value is False:
             continue
         words.append(f"--{option}")
         if name == "narrow":

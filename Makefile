@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 DIST ?= dist
-CODE := data_prep search_spaces trainables tuner tests
+CODE := data_prep search_spaces trainables tuner tests examples docs
 
 .PHONY: demo test lint check docs whole faults launch bench fuzz clean
 

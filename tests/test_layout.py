@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "tuner": {*OURS, "ray", "optuna", "mlflow"},
 }
 WATCHED = (*OURS, "ray", "optuna", "mlflow")
-MAY_SAY_DRUM = ("trainables/tasks/", "trainables/transcription.py", "trainables/notation/")
+MAY_SAY_DRUM = ("trainables/tasks/", "trainables/transcription.py", "trainables/notation/", "tuner/study_reference.py")
 GENERAL = ("audio", "spectrogram", "onsets", "shards", "parts", "job", "files", "refused")  # of data_prep
 
 

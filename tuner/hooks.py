@@ -11,7 +11,7 @@ from ray.tune.result import AUTO_RESULT_KEYS, DEBUG_METRICS, DONE, EXPERIMENT_TA
 from data_prep.files import is_disk_full
 from tuner.profile import EPOCH_METRICS
 from tuner.reports import BEGINS_AFTER, EPOCH, SAVING_S
-from tuner.tracking import first_line, say
+from tuner.telling import first_line, warn
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
@@ -35,7 +35,7 @@ def harmless(hook: Callable[..., None]) -> Callable[..., None]:
             if is_disk_full(error):
                 self.full = self.full or str(error)
             elif isinstance(error, OSError):  # what could not be written is written with the next
-                say(f"the sweep's folder does not answer ({first_line(error)}); trials go on")
+                warn(f"the sweep's folder does not answer ({first_line(error)}); trials go on")
             else:
                 logger.exception("the sweep's watcher failed in %s", hook.__name__)
 

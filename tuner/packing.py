@@ -98,7 +98,7 @@ def pack(options: "SweepOptions", resources: Mapping[str, float], default: tuple
 def packing_of(options: "SweepOptions", plan: "Plan", resources: Mapping[str, float]) -> tuple[Packing, int]:
     """How trials share the cluster, and the windows in a batch; Refused where it cannot hold a single trial."""
     from trainables.config import RECIPES
-    from tuner.tracking import first_line, say
+    from tuner.telling import first_line, warn
 
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     on_gpu = gpus > 0 if options.gpus_per_trial is None else options.gpus_per_trial > 0
@@ -113,7 +113,7 @@ def packing_of(options: "SweepOptions", plan: "Plan", resources: Mapping[str, fl
     try:
         device = answer()
     except Exception as error:
-        say(f"no node says how much memory its GPU has ({first_line(error)}); each trial gets a whole one")
+        warn(f"no node says how much memory its GPU has ({first_line(error)}); each trial gets a whole one")
         device = None
     default = default_share(
         device_bytes=device, corpus_bytes=plan.frame_bytes, network_bytes=network, gpus=gpus, cpus=cpus,

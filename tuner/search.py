@@ -23,7 +23,8 @@ from tuner.profile import SweepProfile
 from tuner.records import TrialRecord
 from tuner.scheduler import SCHEDULERS
 from tuner.searcher import SweepSearch
-from tuner.tracking import Tracker, say
+from tuner.telling import say, warn
+from tuner.tracking import Tracker
 from tuner.trial import Job, Trial
 from tuner.watch import Watcher
 
@@ -117,7 +118,7 @@ def _say_what_is_left(options: SweepOptions, plan: Plan, watcher: Watcher, limit
     elif limits.interrupted:
         raise KeyboardInterrupt
     else:
-        say(f"{lost} trials were lost too often, {watcher.undone - lost} have not begun: {done}")
+        warn(f"{lost} trials were lost too often, {watcher.undone - lost} have not begun: {done}")
 
 
 def no_space(options: SweepOptions, plan: Plan, why: str) -> Refused:

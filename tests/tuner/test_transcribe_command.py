@@ -254,6 +254,7 @@ def test_options_reach_the_writers(tmp_path, out, capsys):
     [
         ("--tempo fast", "--tempo 'fast'; expected beats a minute, as in 96.5, or estimate"),
         ("--tempo 2", "a tempo of 2 beats a minute; expected 20 to 400"),
+        ("--grid 5", "a grid of 5 steps a beat; choose from 1, 2, 3, 4, 6, 8"),
         ("--tempo nan", "a tempo of nan beats a minute"),
         ("--align-downbeat", "--align-downbeat without --tempo"),
         ("--meter 6/8", "--meter '6/8'; expected quarter notes in a bar, as in 4/4, 3/4 or 7/4"),

@@ -10,7 +10,7 @@ from tuner.telling import is_quiet
 SUMMARY = "the whole chain on grooves that mirtune generates and renders itself"
 EXAMPLES = (
     ("everything, from preparing to transcribing, below the folder you are in", "mirtune demo"),
-    ("and a score on real recordings", "mirtune demo --recordings ~/mdb_drums"),
+    ("and a score on real recordings", "mirtune demo --recordings ~/mdb"),
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from data_prep.corpora import PrepOptions
     from data_prep.manifest import Manifest
 
-MDB = "--source ~/mdb_drums"
+MDB = "--source ~/mdb"
 SUMMARY = "turn a corpus into shards"
 EXAMPLES = (
     ("a downloaded corpus; the same command goes on where an earlier one was stopped", f"mirtune prep mdb {MDB}"),

@@ -71,6 +71,8 @@ def _add_notation(parser: argparse.ArgumentParser) -> None:
     notation.add_argument("--meter", default="4/4", metavar="N/4", help="quarter notes in a bar (%(default)s)")
     text = "let bars begin at what is taken for a downbeat, not at the beginning of the recording; needs --tempo"
     notation.add_argument("--align-downbeat", action="store_true", help=text)
+    text = "steps a beat in scores: 1, 2, 3, 4, 6 or 8 (what fits each beat best)"
+    notation.add_argument("--grid", type=int, metavar="STEPS", help=text)
     text = "strength: louder where the network is surer; fixed:N: 1 to 127 for every note (%(default)s)"
     notation.add_argument("--velocity", default="strength", metavar="strength|fixed:N", help=text)
 
@@ -243,5 +245,5 @@ def notation_of(arguments: argparse.Namespace) -> "NotationOptions":
         raise Refused(f"--velocity {arguments.velocity[:40]!r}; expected strength, or fixed:1 to fixed:127")
     return NotationOptions(
         note_map=read_note_map(arguments.note_map), tempo=tempo, beats_per_bar=int(beats[:9]),
-        align_downbeat=arguments.align_downbeat, velocity=fixed,
+        align_downbeat=arguments.align_downbeat, velocity=fixed, steps_per_beat=arguments.grid,
     )  # fmt: skip

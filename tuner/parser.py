@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown command {value!r}{meant}")
         listed = ", ".join(map(str, action.choices))
         meant = did_you_mean(str(value), map(str, action.choices))
-        raise argparse.ArgumentError(action, f"{value!r} is none of {listed}{meant}")
+        raise argparse.ArgumentError(action, f"unknown {value!r}; choose from {listed}{meant}")
 
 
 def laid_out(examples: Iterable[tuple[str, str]]) -> str:

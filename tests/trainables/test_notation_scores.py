@@ -101,7 +101,7 @@ def test_bars_are_full_and_no_hit_is_lost(hits, steps_per_beat, beats_per_bar, a
             assert beams.count("begin") == beams.count("end")
         tuplets = [of.get("type") for of in measure.iter("tuplet")]
         assert tuplets == ["start", "stop"] * (len(tuplets) // 2)
-    timeline = timeline_of(transcribed, options)
+    timeline = timeline_of(transcribed, options, always=True)
     grid = quantise(transcribed, timeline, steps_per_beat)
     assert len(grid.beats) + grid.merged == len(transcribed.onsets)
     assert struck == len(grid.beats)

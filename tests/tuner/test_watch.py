@@ -20,13 +20,21 @@ from tuner.watch import Watcher
 class Told:
     """A tracker that keeps what it is told."""
 
+    sweep, command = "s", "mirtune sweep"
+
     def __init__(self):
         self.metrics = []
+
+    def inputs(self, trial, inputs):
+        pass
+
+    def watch_machine(self):
+        pass
 
     def start_trial(self, trial, name, parameters):
         pass
 
-    def epoch(self, trial, number, metrics):
+    def epoch(self, trial, number, metrics, tags):
         self.metrics.append({"epoch": number, **metrics})
 
     def end(self, trial, status, **told):
@@ -54,6 +62,7 @@ def begin(watcher):
     """A trial, or the same in another attempt, as Tune would have it; the trial's view of it."""
     identity = f"id{len(watcher.tracker.metrics)}{time.monotonic()}"
     trial = SimpleNamespace(trial_id=identity, config=watcher.searcher.suggest(identity), error_file=None)
+    trial.placement_group_factory = tune.PlacementGroupFactory([{"CPU": 1}])
     watcher.on_trial_start(0, [trial], trial)
     watcher.running = trial
     return trial
@@ -155,6 +164,7 @@ def test_a_trial_that_is_lost_too_often_can_go_on_another_day(watcher, folder, c
 def test_a_process_that_is_lost_before_its_trial_began_is_begun_again(watcher, folder):
     identity = "early"
     trial = SimpleNamespace(trial_id=identity, config=watcher.searcher.suggest(identity), error_file=None)
+    trial.placement_group_factory = tune.PlacementGroupFactory([{"CPU": 1}])
     watcher.running = trial
     lose(watcher)
     assert begin(watcher).config == trial.config

@@ -14,7 +14,7 @@ from trainables.notation.transcribed import NotationOptions, Transcribed
 from trainables.notation.velocity import velocities_of
 
 NOTE_S = 0.1
-TICKS_PER_BEAT = 1920  # half a tick is under 1 ms at 20 beats a minute and more
+TICKS_PER_BEAT = 3840  # half a tick is under 1 ms at 20 beats a minute and in a first beat half as long again
 SLOWEST_US = 2**24 - 1  # a beat: what the format holds
 
 

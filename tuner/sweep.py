@@ -203,13 +203,17 @@ def _finish(
         from tuner.learning_curves import FILE, draw_learning_curves
 
         plan.folder.write(FILE, draw_learning_curves(records, best, task.metric, f"{plan.name}: learning curves"))
-    ResultFile(
+    result = ResultFile(
         sweep_id=sweep_id, metric=task.metric, mode=task.mode, trial=best.id, checkpoint=best.checkpoint,
         epoch=best.best_epoch, validation=best.best, tests=tests, parameters=parameters, trials=len(records),
         undone=searched.undone, trial_seconds=sum(record.seconds for record in records),
         cpus_per_trial=options.cpus_per_trial, gpus_per_trial=gpus, version=version_of("mirtune"),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-    ).save(plan.folder)  # fmt: skip
+    )  # fmt: skip
+    result.save(plan.folder)
+    registered = publish(tracker, best.id, checkpoint, tests, {**tags, **facts}, plan.folder, records)
+    if registered is not None:
+        replace(result, registered=True).save(plan.folder)
     return {
         "name": plan.name,
         "metric": task.metric,
@@ -217,7 +221,7 @@ def _finish(
         "best": best,
         "checkpoint": checkpoint.location,
         "tests": tests,
-        "registered": publish(tracker, best.id, checkpoint, tests, {**tags, **facts}, plan.folder, records),
+        "registered": registered,
         "undone": searched.undone,
     }
 

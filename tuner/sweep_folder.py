@@ -7,6 +7,7 @@ NAME/sweep.json      options, checksums of the corpora, the sweep's id; written 
 """
 
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from data_prep.storage import Storage
 from tuner.claim import OURS
 
 SWEEP, RESULT, FORMAT = "sweep.json", "result.json", 1
+MOST = 1 << 53  # of a count
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class ResultFile:
     gpus_per_trial: float
     version: str  # of mirtune
     when: str  # ISO 8601, UTC
+    registered: bool = False  # whether the tracking store has taken it; a sweep that goes on offers it again
 
     @property
     def trial_hours(self) -> float:
@@ -94,7 +97,8 @@ class ResultFile:
     def save(self, folder: Storage) -> None:
         """Write it, unless the same is there but for the time: then nothing has come since."""
         there = self.load(folder, self.sweep_id)
-        if there is not None and replace(there, when=self.when) == self:
+        same = there is not None and replace(there, when=self.when, registered=self.registered) == self
+        if there is not None and same and there.registered >= self.registered:
             return
         folder.write(RESULT, (json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n").encode())
 
@@ -105,6 +109,21 @@ class ResultFile:
             content = json.loads(folder.read(RESULT))
             if content.pop("format") != FORMAT or content["sweep_id"] != sweep_id:
                 return None
-            return cls(**content)
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            found = cls(**content)
+            return found if found._fits() else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None
+
+    def _fits(self) -> bool:
+        """Whether each value is of its kind: whoever wrote the file may be a stranger."""
+        words = (self.metric, self.mode, self.trial, self.checkpoint, self.version, self.when)
+        counts = (self.epoch, self.parameters, self.trials, self.undone, self.cpus_per_trial)
+        numbers = (self.validation, self.trial_seconds, self.gpus_per_trial)
+        return (
+            all(isinstance(of, str) for of in words)
+            and all(type(of) is int and abs(of) < MOST for of in counts)
+            and all(type(of) in (int, float) and math.isfinite(of) for of in numbers)
+            and isinstance(self.tests, dict)
+            and all(isinstance(of, dict) for of in self.tests.values())
+            and type(self.registered) is bool
+        )

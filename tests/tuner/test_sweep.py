@@ -1,5 +1,6 @@
 """A sweep on a real Ray and a real SQLite store: failures are marked, the best is tested and registered."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tuner.plan import check
 from tuner.profile import TrialProfile
 from tuner.reports import FAILURE
 from tuner.sweep import SweepFailed, sweep
-from tuner.sweep_folder import ResultFile, SweepFile
+from tuner.sweep_folder import RESULT, ResultFile, SweepFile
 from tuner.tracking import SWEEP_RUN
 from tuner.watch import Watcher
 
@@ -61,10 +62,28 @@ def test_its_result_stands_beside_the_trials(swept):
     assert result is not None
     assert (result.trial, result.validation) == (swept.result.best.id, swept.result.best.best)
     assert result.tests == swept.result.tests
+    assert result.registered
     assert result.trial_hours == pytest.approx(sum(record.seconds for record in swept.result.trials) / 3600)
     assert ResultFile.load(folder, "another sweep") is None
-    replace(result, when="later").save(folder)
+    replace(result, when="later", registered=False).save(folder)
     assert ResultFile.load(folder, begun.id) == result
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"trials": "1"}, {"tests": [1]}, {"gpus_per_trial": None}, {"trial_seconds": 10**400}, {"validation": None},
+     {"trials": 10**400}, {"registered": 1}],
+)  # fmt: skip
+def test_a_result_that_cannot_be_is_none(tmp_path, odd):
+    folder, whole = Storage.at(tmp_path), ResultFile(
+        sweep_id="a", metric="micro_f1", mode="max", trial="trial-0001", checkpoint="best", epoch=1, validation=0.5,
+        tests={}, parameters=1, trials=1, undone=0, trial_seconds=1.0, cpus_per_trial=1, gpus_per_trial=0.0,
+        version="1", when="now",
+    )  # fmt: skip
+    whole.save(folder)
+    assert ResultFile.load(folder, "a") == whole
+    folder.write(RESULT, json.dumps({**json.loads(folder.read(RESULT)), **odd}).encode())
+    assert ResultFile.load(folder, "a") is None
 
 
 def test_runs_stand_in_the_sweeps_run_and_end_as_their_trials_did(swept, runs):

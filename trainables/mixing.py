@@ -47,8 +47,11 @@ class MixedWindows(TrainingWindows):
         self._stems = max(split.bands for split in data.sources) // BANDS
         self._sizes = np.array([len(split) for split in data.sources])
         self._firsts = self._sizes.cumsum() - self._sizes
-        self._shares = self._sizes**SIZE_POWER / (self._sizes**SIZE_POWER).sum()
-        self._windows, self._power = settings.epoch_windows or int(self._sizes.sum()), settings.corpus_power
+        self._among, self._shares = self._sizes, self._sizes**SIZE_POWER / (self._sizes**SIZE_POWER).sum()
+        if settings.corpus_power != 1:  # of all corpora, whether they are recordings or stems
+            self._among = np.concatenate([split.windows_of_corpora for split in data.sources])
+            self._shares = shares_of(self._among, settings.corpus_power)
+        self._windows = settings.epoch_windows or int(self._sizes.sum())
         self._apart = np.array([split.bands > BANDS for split in data.sources])  # stems, not recordings as they are
         known = STEMS if self._stems > 1 else ()
         self._stem_of = [known.index(name) if name in known else None for name in data.classes]
@@ -66,19 +69,15 @@ class MixedWindows(TrainingWindows):
         draws = Draws(chance)
         for first in range(0, self._windows, batch_size):
             count = min(batch_size, self._windows - first)
-            sources = generator.choice(len(self._sizes), size=count, p=self._shares)
-            yield self._mixed(self._firsts[sources] + self._within(sources, generator), draws, generator)
+            yield self._mixed(self._drawn(count, generator), draws, generator)
 
-    def _within(self, sources: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """A window of each of these sources, drawn from all alike; or its corpus first, by its share."""
-        if self._power == 1:
-            return generator.integers(self._sizes[sources])
-        drawn = np.zeros(len(sources), np.int64)
-        for number, windows in enumerate(self._sources):
-            rows, counts = np.flatnonzero(sources == number), windows.split.windows_of_corpora
-            corpora = generator.choice(len(counts), size=len(rows), p=shares_of(counts, self._power))
-            drawn[rows] = (counts.cumsum() - counts)[corpora] + generator.integers(counts[corpora])
-        return drawn
+    def _drawn(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Windows (B,) numbered through all corpora: of each first its source or, where they have shares, its corpus.
+
+        Corpora lie one behind the other in their source, and so do the sources: a window's number says both.
+        """
+        chosen = generator.choice(len(self._among), size=count, p=self._shares)
+        return (self._among.cumsum() - self._among)[chosen] + generator.integers(self._among[chosen])
 
     def some(self, seed: int) -> Tensor:
         """Bands (B, T, F) as a network will be given them."""

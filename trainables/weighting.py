@@ -1,7 +1,8 @@
 """How often windows of each corpus of a union come: in proportion to their number raised to a power.
 
-1 leaves a union as it is, 0 gives every corpus the same share. Mean, deviation and class weights stay those of all
-frames. C corpora.
+1 leaves a union as it is, 0 gives every corpus the same share. Class weights stay those of all frames, and so do mean
+and deviation where windows come as they lie in the shards; where they are mixed anew, mean and deviation are those of
+windows that were drawn by these shares (``mixing.as_heard``). C corpora.
 """
 
 import numpy as np

@@ -17,7 +17,7 @@ from data_prep.shards import Corpus
 from trainables.config import MIRTUNE, Augmentation, Settings, TrainingConfig
 from trainables.data import TrainingData
 from trainables.loop import fit, train
-from trainables.mixing import MixedWindows, training_windows
+from trainables.mixing import MixedWindows, as_heard, training_windows
 from trainables.placement import MappedWindows, ResidentWindows, StreamedWindows
 from trainables.state import TrainingState
 from trainables.weighting import Turns, WeightedWindows, shares_of, spans_near
@@ -139,15 +139,48 @@ def test_a_union_is_standardised_by_the_moments_of_all_its_frames(data):
     assert float(network.deviation) == pytest.approx(frames.std(), rel=1e-5)
 
 
+OFF = replace(MIRTUNE, augmentation=Augmentation(), level="as_recorded", epoch_windows=24)
+
+
+@pytest.fixture(scope="module")
+def with_stems(union_shards) -> TrainingData:
+    """Two corpora of recordings, and one of stems."""
+    return TrainingData.of([Corpus.open(union_shards / name) for name in (*UNION, "clicks_stems")], "onsets")
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5])
-def test_mixed_windows_are_drawn_by_the_corpora_s_shares(data, power):
-    off = replace(MIRTUNE, augmentation=Augmentation(), level="as_recorded", epoch_windows=24, corpus_power=power)
-    windows = MixedWindows(data, off, CPU)
-    counts = data.train.windows_of_corpora
-    drawn = windows._within(np.zeros(20_000, np.int64), np.random.default_rng(0))
-    assert set(drawn) == set(range(len(data.train)))
-    share = (drawn >= counts[0]).mean()
-    assert share == pytest.approx(shares_of(counts, power)[1], abs=0.02)
+@pytest.mark.parametrize("union", ["data", "with_stems"])
+def test_mixed_windows_are_drawn_by_the_corpora_s_shares(union, power, request):
+    """Whether corpora are recordings or stems: a corpus of stems is one of the union like any other."""
+    data = request.getfixturevalue(union)
+    windows = MixedWindows(data, replace(OFF, corpus_power=power), CPU)
+    counts = np.concatenate([split.windows_of_corpora for split in data.sources])
+    assert len(counts) == (2 if union == "data" else 3)
+    drawn = windows._drawn(20_000, np.random.default_rng(0))
+    assert set(drawn) == set(range(counts.sum()))
+    found = np.bincount(np.searchsorted(counts.cumsum(), drawn, side="right")) / len(drawn)
+    np.testing.assert_allclose(found, shares_of(counts, power), atol=0.02)
+    sources = np.bincount(windows._source_of(drawn)) / len(drawn)
+    assert sources[0] == pytest.approx(found[:2].sum())
+    if power == 0:
+        np.testing.assert_allclose(found, 1 / len(counts), atol=0.02)
+
+
+def test_without_a_power_windows_are_drawn_as_they_always_were(with_stems):
+    sizes = np.array([len(split) for split in with_stems.sources])
+    generator, expected = np.random.default_rng(3), []
+    for count in (7, 64):
+        sources = generator.choice(2, size=count, p=sizes**0.5 / (sizes**0.5).sum())
+        expected.append((sizes.cumsum() - sizes)[sources] + generator.integers(sizes[sources]))
+    windows, generator = MixedWindows(with_stems, replace(OFF, corpus_power=1.0), CPU), np.random.default_rng(3)
+    for numbers in expected:
+        np.testing.assert_array_equal(windows._drawn(len(numbers), generator), numbers)
+
+
+def test_a_power_changes_what_mixed_windows_are_standardised_by(with_stems):
+    heard = {power: as_heard(with_stems, replace(OFF, corpus_power=power, standardise="all"), CPU) for power in (0, 1)}
+    assert heard[0].mean != heard[1].mean
+    assert (heard[0].rates == heard[1].rates).all()
 
 
 @pytest.mark.parametrize("power", [-0.1, 1.5, float("nan")])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from data_prep.refused import Refused
+from data_prep.refused import Refused, printable
 from tuner.options import SweepOptions, check_beginning, folder_of, location_of, made_name
 from tuner.pace import Pace, Triple, measured, recorded
 from tuner.packing import Packing, default_share, network_bytes, packing_of
@@ -183,7 +183,7 @@ def lines(options: SweepOptions, plan: Plan, found: Forecast) -> list[str]:
         ]
     if found.time_budget_s is not None:
         said.append(f"  budget    ends after {in_time(found.time_budget_s)} in any case")
-    return [*said, "nothing was started; leave out --dry-run to begin"]
+    return [*map(printable, said), "nothing was started; leave out --dry-run to begin"]
 
 
 def in_time(seconds: float) -> str:

@@ -1,14 +1,12 @@
 """The leaderboard: the best model of each corpus and architecture, every version of them, or every trial."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tuner import leaderboard_store, store
-from tuner.leaderboard_entries import BEST_OF, PROTOCOL, TEST, Run
+from tuner.leaderboard_entries import BEST_OF, PROTOCOL, TEST, Run, Version, moment, number, point, scalar, whole
 from tuner.tracking import SWEEP_RUN
 from tuner.zero_shot import scores_of
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MS_AN_HOUR = 3_600_000
-EXACT = 2**53  # below it a float holds every whole number
 
 
 @dataclass(frozen=True)
@@ -113,16 +110,16 @@ def leaderboard(
             trials=int(tags["trials"]),
             sweep=tags["sweep"],
             version=version.version,
-            when=_time(version.created_ms),
+            when=moment(version.created_ms),
             mode=tags["mode"],
             task=tags["task"],
-            epoch=_whole(tags.get("epoch")),
-            trial_hours=_number(tags.get("trial_hours")),
-            gpu_hours=_number(tags.get("gpu_hours")),
-            windows_per_s=_number(tags.get("windows_per_s")),
+            epoch=whole(tags.get("epoch")),
+            trial_hours=number(tags.get("trial_hours")),
+            gpu_hours=number(tags.get("gpu_hours")),
+            windows_per_s=number(tags.get("windows_per_s")),
             mirtune_version=tags.get("mirtune_version", ""),
             best=version.best,
-            hyperparameters=_point(tags.get("hyperparameters", "")),
+            hyperparameters=point(tags.get("hyperparameters", "")),
             zero_shot=scores_of(tags),
             run=version.run_id,
             link=link(version.run_id),
@@ -138,7 +135,7 @@ def trials(tracking_uri: str | None = None, corpora: Sequence[str] = ()) -> list
     found = leaderboard_store.runs(uri)
     if not found:
         return []
-    modes = {version.tags["metric"]: version.tags["mode"] for version in leaderboard_store.versions(uri)}
+    modes = _modes(found, leaderboard_store.versions(uri))
     link = leaderboard_store.links(uri)
     sweeps = {run.tags.get(store.SWEEP_ID): run for run in found if run.tags.get("trial") == SWEEP_RUN}
     rows = [
@@ -150,12 +147,24 @@ def trials(tracking_uri: str | None = None, corpora: Sequence[str] = ()) -> list
     return sorted(rows, key=lambda row: (row.corpus, _behind(row), row.when))
 
 
+def _modes(runs: Sequence[Run], versions: Sequence[Version]) -> dict[str, str]:
+    """Metric -> "max" or "min", as registered versions have it; of metrics that none has, as the runs' tasks do."""
+    modes = {version.tags["metric"]: version.tags["mode"] for version in versions}
+    chosen_by = {name.removeprefix(BEST_OF) for run in runs for name in run.metrics if name.startswith(BEST_OF)}
+    if chosen_by <= modes.keys():  # tasks take longer to load than the rest
+        return modes
+    from trainables.tasks import TASKS
+
+    of_tasks = {run.tags.get("task") for run in runs} & TASKS.keys()
+    return {TASKS[name].metric: TASKS[name].mode for name in of_tasks if name} | modes
+
+
 def _trial(run: Run, of_sweep: Run | None, modes: Mapping[str, str], link: str) -> TrialRow:
     tags, metrics = run.tags, run.metrics
     metric = next((name.removeprefix(BEST_OF) for name in sorted(metrics) if name.startswith(BEST_OF)), "")
     took_ms = max(0, run.ended_ms - run.started_ms)  # a store's clock may be another machine's
     hours = took_ms / MS_AN_HOUR if run.ended_ms > 0 and run.started_ms > 0 else None
-    gpus = _number(of_sweep.parameters.get("gpus_per_trial")) if of_sweep else None
+    gpus = number(of_sweep.parameters.get("gpus_per_trial")) if of_sweep else None
     best_epoch = metrics.get("best_epoch")
     return TrialRow(
         corpus=tags["corpora"],
@@ -167,7 +176,7 @@ def _trial(run: Run, of_sweep: Run | None, modes: Mapping[str, str], link: str) 
         sweep=tags["sweep"],
         trial=tags.get("mlflow.runName", tags["trial"]),
         state=run.status.lower(),
-        when=_time(run.started_ms),
+        when=moment(run.started_ms),
         mode=modes.get(metric, "max"),
         task=tags.get("task", ""),
         epoch=None if best_epoch is None else int(best_epoch),
@@ -176,7 +185,7 @@ def _trial(run: Run, of_sweep: Run | None, modes: Mapping[str, str], link: str) 
         windows_per_s=metrics.get("windows_per_s"),
         mirtune_version=tags.get("version.mirtune", ""),
         best=tags.get("best") == "true",
-        hyperparameters={name: _scalar(text) for name, text in sorted(run.parameters.items())},
+        hyperparameters={name: scalar(text) for name, text in sorted(run.parameters.items())},
         run=run.id,
         link=link,
     )
@@ -201,44 +210,3 @@ def _named(content: dict[str, Any]) -> dict[str, Any]:
     content[f"validation_{metric}"] = content.pop("validation")
     content[f"test_{metric}"] = content.pop("test")
     return content
-
-
-def _time(ms: int) -> str:
-    """ISO 8601, UTC; empty where a store has none or an impossible one."""
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms > 0 else ""
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(text: str | None) -> int | None:
-    number = _number(text)
-    return None if number is None else int(number)
-
-
-def _scalar(text: str) -> int | float | str:
-    """A hyperparameter as it was before MLflow made a text of it."""
-    number = _number(text)
-    if number is None:
-        return text
-    return int(number) if text.removeprefix("-").isdecimal() and abs(number) < EXACT else number
-
-
-def _point(text: str) -> dict[str, Any]:
-    """The hyperparameters in a tag; none where it holds something else."""
-    try:
-        point = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(point, dict):
-        return {}
-    finite = {name: value for name, value in point.items() if not isinstance(value, float) or math.isfinite(value)}
-    return {name: value for name, value in finite.items() if isinstance(value, int | float | str)}

@@ -95,16 +95,12 @@ def zero_shot_corpora(rows: Rows) -> list[str]:
 def columns_of(rows: Rows, kind: type, zero_shot: Sequence[str] | None = None) -> list[Column]:
     """The columns of rows of a ``kind``, a zero-shot one per corpus of ``zero_shot`` (every corpus); headings in words.
 
-    Refused where none of the models was evaluated on a corpus that is asked for.
+    Refused where there are models and none of them was evaluated on a corpus that is asked for.
     """
     there = zero_shot_corpora(rows)
     for corpus in zero_shot or ():
-        if corpus not in there:
-            some = f"choose from {', '.join(there)}, or" if there else "no model has such a score yet;"
-            raise Refused(
-                f"no model that is shown has a zero-shot score on {corpus!r}; {some} run `mirtune evaluate "
-                f"CORPUS/ARCHITECTURE --on {corpus}`"
-            )
+        if rows and corpus not in there:
+            raise _no_score(corpus, there)
     names = {of.name for of in fields(kind)}
     metrics = {row.metric for row in rows if row.metric}
     metric = printable(in_words(metrics.pop())) if len(metrics) == 1 else "score"
@@ -119,11 +115,21 @@ def columns_of(rows: Rows, kind: type, zero_shot: Sequence[str] | None = None) -
     return found
 
 
+def _no_score(corpus: str, there: Sequence[str]) -> Refused:
+    some = f"choose from {', '.join(there)}, or" if there else "no model has such a score yet;"
+    return Refused(
+        f"no model that is shown has a zero-shot score on {corpus!r}; {some} run `mirtune evaluate "
+        f"CORPUS/ARCHITECTURE --on {corpus}`"
+    )
+
+
 def chosen(columns: Sequence[Column], names: Iterable[str]) -> list[Column]:
     """Those named, in that order; Refused where there is no such column."""
     by_name = {column.name: column for column in columns}
     wanted = list(names)
     for name in wanted:
+        if name.startswith(PREFIX) and name not in by_name and "trial" not in by_name:
+            raise _no_score(name.removeprefix(PREFIX), [of.removeprefix(PREFIX) for of in by_name if PREFIX in of])
         check_known("column", name, by_name)
     return [by_name[name] for name in dict.fromkeys(wanted)]
 

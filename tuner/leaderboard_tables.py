@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import printable
 from tuner.leaderboard import Row, TrialRow
-from tuner.leaderboard_columns import TIME, WORDS, Column, Rows, columns_of
+from tuner.leaderboard_columns import SCORE, TIME, WORDS, Column, Rows, columns_of
 from tuner.zero_shot import PREFIX
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def zero_shot_note(rows: Rows, columns: Sequence[Column]) -> str:
 
 
 def _says_something(column: Column, rows: Rows) -> bool:
-    return column.name in KEYS or any(column.value(row) not in (None, 0) for row in rows)
+    values = [column.value(row) for row in rows]
+    # A score of 0 is one, zero hours are not worth a column.
+    return column.name in KEYS or any(value is not None and (value != 0 or column.kind == SCORE) for value in values)
 
 
 def _broken(column: Column, text: str, most: int) -> str:

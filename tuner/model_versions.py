@@ -3,11 +3,11 @@
 What a store holds was written by others: a version that lacks what mirtune writes is left out.
 """
 
-import math
 from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from data_prep.finite import is_finite
 from data_prep.refused import Refused
 from tuner import store
 from tuner.telling import first_line, safe
@@ -55,7 +55,7 @@ def is_readable(version: "ModelVersion") -> bool:
         named = model_name(tags["corpora"].split("+"), tags["architecture"]) == version.name
     except (KeyError, ValueError):
         return False
-    return named and all(map(math.isfinite, numbers)) and set(NEEDED) <= tags.keys() and tags["mode"] in ("max", "min")
+    return named and all(map(is_finite, numbers)) and set(NEEDED) <= tags.keys() and tags["mode"] in ("max", "min")
 
 
 def best_first(of: "Iterable[ModelVersion]") -> "list[ModelVersion]":

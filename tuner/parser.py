@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 from data_prep.refused import did_you_mean, printable
 
-WIDEST = 100  # columns; longer lines are hard to read
+NARROWEST, WIDEST = 20, 100  # columns; nothing can be laid out in fewer, and longer lines are hard to read
 INDENT = 2
+THEN = "&&"
 
 
 class Formatter(argparse.HelpFormatter):
@@ -23,7 +24,7 @@ class Formatter(argparse.HelpFormatter):
 
 def width() -> int:
     """Columns for help: those of the terminal but two, as argparse has it."""
-    return min(shutil.get_terminal_size().columns - 2, WIDEST)
+    return max(NARROWEST, min(shutil.get_terminal_size().columns - 2, WIDEST))
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,12 +79,16 @@ def laid_out(examples: Iterable[tuple[str, str]]) -> str:
 
 
 def broken(line: str, indent: int) -> list[str]:
-    """A command line on as many lines as it needs, which can be copied into a shell."""
+    """A command line on as many lines as it needs, which can be copied into a shell; what follows && begins anew."""
+    command, both, others = line.partition(f" {THEN} ")
+    if both:  # a shell that has read && asks for more
+        first = broken(command, indent)
+        return [*first[:-1], f"{first[-1]} {THEN}", *broken(others, indent)]
     # Within quotes a line must not be broken, and an option stays with its values.
     parts = re.findall(r"""(?:"[^"]*"|'[^']*'|\S)+""", line)
     groups: list[str] = []
     for part in parts:
-        if groups and not part.startswith("-") and groups[-1].startswith("-"):
+        if groups and not part.startswith(("-", ">")) and groups[-1].startswith(("-", ">")):
             groups[-1] += f" {part}"
         else:
             groups.append(part)

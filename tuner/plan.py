@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from trainables.config import Settings
 
-HAVE_OPTIONS = {"batch_size", "max_epochs", "seed", "precision", "recipe"}  # of their own
+HAVE_OPTIONS = {"batch_size", "max_epochs", "seed", "precision", "recipe", "corpus_power"}  # of their own
 
 
 @dataclass(frozen=True)

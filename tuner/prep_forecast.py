@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.refused import Refused
+from data_prep.refused import Refused, printable
 
 if TYPE_CHECKING:
     from data_prep.corpora import PrepOptions, Track
@@ -69,7 +69,7 @@ def forecast(corpus: str, source: Path | None, shards: str | Path, options: "Pre
         corpus=name, title=described.title, place=f"{str(shards).rstrip('/')}/{name}",
         is_prepared=(store / name).exists(MANIFEST), tracks=dict(counted), seconds_of_audio=audio_s,
         bytes=None if audio_s is None else round(audio_s * a_second),
-        free_bytes=_free(Path(shards)) if store.is_local else None, workers=workers, times_real_time=speed,
+        free_bytes=_free(store.path) if store.is_local else None, workers=workers, times_real_time=speed,
         seconds=None if audio_s is None or speed is None else audio_s / speed / workers,
     )  # fmt: skip
 
@@ -144,7 +144,7 @@ def lines(found: PrepForecast) -> list[str]:
         ]
     if found.is_prepared:
         said.append("  it is prepared there already: what did not change since is kept, and this takes less")
-    return [*said, "nothing was written; leave out --dry-run to begin"]
+    return [*map(printable, said), "nothing was written; leave out --dry-run to begin"]
 
 
 def in_bytes(count: int) -> str:

@@ -67,6 +67,7 @@ def search(
         "max_epochs": options.max_epochs,
         "batch_size": batch,
         "seed": options.seed,
+        "corpus_power": options.corpus_power,
     }
     settings |= {"recipe": options.recipe, "scheduler": options.scheduler, "gpus_per_trial": packing.gpus}
     tracker.start_sweep({**settings, "cpus_per_trial": options.cpus_per_trial, "command": options.command})

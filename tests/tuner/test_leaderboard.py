@@ -101,6 +101,13 @@ def test_columns_in_which_nothing_stands_are_left_out():
     assert not {"by protocol", "trial\nhours", "GPU\nhours", "windows/s", "mirtune"} & set(names)
 
 
+def test_scores_of_0_are_shown_and_hours_of_0_are_not():
+    nothing = replace(BARE, validation=0.0, test=0.0, trial_hours=0.0)
+    names = [column.header for column in table([nothing, nothing]).columns]
+    assert {"validation\nmicro F1", "test\nmicro F1"} <= set(names)
+    assert "trial\nhours" not in names
+
+
 def test_columns_that_are_asked_for_are_all_there():
     columns = chosen(list(named(ROWS).values()), ["architecture", *named(ROWS)])
     shown, left = tables(ROWS, columns, 80, asked=True)
@@ -181,6 +188,11 @@ def test_filters():
         ("--limit -1", "--limit -1; expected a number of rows, or 0 for all"),
         ("--trials --zero-shot mdb", "--zero-shot and --max-parameters are about registered models"),
         ("--zero-shot mdb", "no model that is shown has a zero-shot score on 'mdb'"),
+        (
+            "--sort zero_shot.mdb",
+            "no model that is shown has a zero-shot score on 'mdb'; no model has such a score yet",
+        ),
+        ("--columns corpus,zero_shot.mdb", "no model that is shown has a zero-shot score on 'mdb'"),
         ("--min-score nan", "--min-score nan; expected a score"),
     ],
 )
@@ -306,6 +318,38 @@ def test_it_says_what_zero_shot_scores_are_of(stored, capsys):
     assert "zero-shot" in output.out
     assert "0.779" in output.out
     assert "zero-shot on mdb: split all, protocol tracks" in output.err
+
+
+def test_scores_that_nobody_has_yet_may_be_asked_of_a_new_store(stored, capsys):
+    stored()
+    for line in ("--sort zero_shot.mdb", "--sort=-zero_shot.mdb --columns corpus,zero_shot.enst", "--zero-shot mdb"):
+        assert main(["leaderboard", *line.split()]) == 0
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert "no model is registered yet; run mirtune sweep" in output.err
+    for line in ("--sort zero_shots.mdb", "--trials --sort zero_shot.mdb"):
+        assert main(["leaderboard", *line.split()]) == 2
+        assert "unknown column 'zero_shot" in capsys.readouterr().err
+
+
+def test_rows_are_sorted_by_a_zero_shot_score_that_is_not_shown(stored, capsys):
+    scores = [
+        {f"zero_shot.{name}": json.dumps({"micro_f1": of[name], **SCORE}) for name in of}
+        for of in ({"mdb": 0.2, "enst": 0.9}, {"mdb": 0.7, "enst": 0.1})
+    ]
+    stored([version(number, **of) for number, of in enumerate(scores, 1)])
+    assert main(["leaderboard", "--zero-shot", "enst", "--sort", "zero_shot.mdb", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["version"], row["zero_shot.enst"]) for row in rows] == [("2", "0.1"), ("1", "0.9")]
+    assert "zero_shot.mdb" not in rows[0]
+
+
+def test_the_command_that_shows_runs_can_be_pasted_into_a_shell(stored, capsys):
+    stored([version()])
+    uri = "sqlite:////tmp/my results/$(x)/mlflow.db"
+    assert main(["leaderboard", "--tracking-uri", uri]) == 0
+    line = capsys.readouterr().err.partition("its curves: ")[2]
+    assert shlex.split(line) == ["mlflow", "ui", "--backend-store-uri", uri]
 
 
 def test_an_empty_store_of_trials_is_told(stored, capsys):

@@ -4,11 +4,13 @@ import importlib.util
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from servers_mlflow import empty_store, sqlite_uri  # noqa: F401
 
+from trainables.tasks import TASKS
 from tuner import leaderboard_sqlite, leaderboard_store, registry, store
 from tuner.leaderboard import leaderboard, trials
 from tuner.tracking import Tracker
@@ -130,6 +132,15 @@ def test_where_less_is_better_the_registry_says_so(sqlite_uri):  # noqa: F811
     client, run = sweep_of(sqlite_uri)
     version_of(client, run, 0.1, mode="min")
     assert [row.trial for row in trials(sqlite_uri)] == ["trial 1", "trial 3", "trial 2", "trial 4"]
+
+
+def test_where_nothing_is_registered_the_task_says_what_is_better(sqlite_uri, monkeypatch):  # noqa: F811
+    sweep_of(sqlite_uri)
+    assert [row.trial for row in trials(sqlite_uri)] == ["trial 3", "trial 1", "trial 2", "trial 4"]
+    least = replace(TASKS["drum_onsets"], mode="min")
+    monkeypatch.setitem(TASKS, "drum_onsets", least)
+    assert [row.trial for row in trials(sqlite_uri)] == ["trial 1", "trial 3", "trial 2", "trial 4"]
+    assert {row.mode for row in trials(sqlite_uri)[:2]} == {"min"}
 
 
 @pytest.mark.slow

@@ -4,16 +4,21 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from data_prep.corpora import PrepOptions
 from data_prep.refused import Refused, check_known
+from tuner import forecast, prep_forecast
 from tuner.cli import COMMANDS, main, parser
-from tuner.commands import prep, show
+from tuner.commands import completion, prep, show
+from tuner.options import SweepOptions
 from tuner.parser import broken
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
@@ -33,7 +38,7 @@ def test_every_command_says_what_it_does_with_examples_that_parse(module):
     assert module.EXAMPLES
     for what, line in module.EXAMPLES:
         assert what
-        words = shlex.split(line)
+        words = shlex.split(line.rpartition(" && ")[2])  # before it a folder is made
         words = words[: words.index(">")] if ">" in words else words
         assert words[:2] == ["mirtune", module.__name__.rpartition(".")[2]]
         assert parser().parse_args(words[1:]).run is module.run
@@ -57,12 +62,31 @@ def test_a_long_example_is_broken_so_that_a_shell_joins_it(monkeypatch):
     assert shlex.split(" ".join(of.removesuffix("\\") for of in lines)) == shlex.split(line)
 
 
+def test_a_command_behind_another_begins_a_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    (_, line), *_ = completion.EXAMPLES
+    lines = broken(line, 4)
+    assert [of.split()[0] for of in lines if not of.startswith("     ")] == ["mkdir", "mirtune"]
+    assert shlex.split(" ".join(of.removesuffix("\\") for of in lines)) == shlex.split(line)
+
+
+@pytest.mark.parametrize("columns", ["1", "2", "19", "40"])
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_help_is_there_in_a_terminal_that_is_hardly_one(name, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = (parsers()[name] if name else parser()).format_help()
+    assert "--quiet" in shown
+
+
 MISTAKES = [
     (["swep"], "unknown command 'swep'; did you mean sweep? See mirtune --help"),
     (["xyzzy"], "unknown command 'xyzzy'; choose from demo, prep"),
     (["sweep", "--trails", "3"], "there is no option '--trails'; did you mean --trials? See mirtune sweep --help"),
     (["sweep", "--trials", "many"], "--trials: invalid int value: 'many'; see mirtune sweep --help"),
-    (["sweep", "--recipe", "stdy"], "--recipe: 'stdy' is none of study, mirtune; did you mean study? See mirtune"),
+    (
+        ["sweep", "--recipe", "stdy"],
+        "--recipe: unknown 'stdy'; choose from study, mirtune; did you mean study? See mirtune",
+    ),
     (["prep"], "missing: CORPUS; see mirtune prep --help"),
     (["prep", "mdb", "extra"], "'extra' is one argument too many; see mirtune prep --help"),
     (["prep", "mdb", "--check", "--dry-run"], "not allowed with argument"),
@@ -151,6 +175,29 @@ def test_what_a_preparation_would_take_writes_nothing(mdb_folder, tmp_path, caps
     assert "prepared" not in output.err
     assert main([*line, "--dry-run"]) == 0
     assert "it is prepared there already" in capsys.readouterr().out
+
+
+def test_free_space_is_that_of_the_folder_that_a_uri_names(mdb_folder, tmp_path, monkeypatch):
+    asked = []
+    free = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: asked.append(folder) or free)
+    place = tmp_path / "a place" / "shards"
+    found = prep_forecast.forecast("mdb", mdb_folder, place.as_uri(), PrepOptions(workers=1))
+    assert asked == [tmp_path]
+    assert found.free_bytes == free.free
+    assert not place.parent.exists()
+
+
+def test_a_forecast_shows_names_as_they_are_and_lets_none_act(mdb_folder, tmp_path, shards):
+    found = prep_forecast.forecast("mdb", mdb_folder, tmp_path / "\x1b[31mred\n", PrepOptions(workers=1))
+    said = prep_forecast.lines(found)
+    assert r"\x1b[31mred\n/mdb" in said[0]
+    options = SweepOptions(("mdb",), "\x1b[2Jvit", shards=shards)
+    plan = SimpleNamespace(name="a\nb")
+    known = forecast.Forecast(1, 1, 1, 1, 1, 1, 1, 0.0, 1, None, None)
+    said = forecast.lines(options, plan, known)
+    assert said[0].startswith(r"sweep a\nb would search \x1b[2Jvit on mdb")
+    assert all(line.isprintable() for line in said)
 
 
 def test_output_that_nobody_reads_to_the_end_is_no_error():

@@ -11,7 +11,9 @@ import pytest
 from data_prep.corpora import CORPORA
 from search_spaces import SPACES
 from tuner.cli import parser
+from tuner.commands.completion import EXAMPLES
 from tuner.completion import architectures, corpora, script
+from tuner.parser import broken
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"}
 
@@ -54,6 +56,19 @@ def test_bash_completes_commands_options_names_and_folders(tmp_path):
         ["mdb"],
         ["music"],
     ]
+
+
+@pytest.mark.parametrize("line", [line for _, line in EXAMPLES])
+def test_examples_can_be_pasted_where_no_folder_is_yet(line, tmp_path):
+    called = f'mirtune() {{ {shlex.quote(sys.executable)} -m tuner.cli "$@"; }}'
+    pasted = "\n".join(broken(line, 4))
+    home = {**ENVIRONMENT, "HOME": str(tmp_path)}
+    subprocess.run(["bash", "--norc", "-e", "-c", f"{called}\n{pasted}"], env=home, check=True, capture_output=True)
+    (written,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    shell = shlex.split(line)[-3]
+    assert written.read_text(encoding="utf-8") == script(parser(), shell) + "\n"
+    if shell == "bash":
+        subprocess.run(["bash", "-n", str(written)], check=True, capture_output=True)
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh")

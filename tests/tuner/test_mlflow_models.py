@@ -18,6 +18,7 @@ import pandas
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 from mlflow.exceptions import MlflowException
 from servers import free_port
 
@@ -29,6 +30,7 @@ from trainables.transcription import Transcriber
 from tuner import zero_shot
 from tuner.card import card
 from tuner.cli import main
+from tuner.model_versions import is_readable
 from tuner.registry import find, pull
 from tuner.served_model import EXTRA_FILES, MLMODEL
 from tuner.sweep_folder import ResultFile, SweepFile
@@ -44,10 +46,11 @@ def version(swept):
 
 @pytest.fixture(scope="module")
 def model(swept):
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(swept.tracking_uri)
-    yield mlflow.pyfunc.load_model(URI, suppress_warnings=True)
-    mlflow.set_tracking_uri(before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "")  # which mlflow sets, and which is put back
+        mlflow.set_tracking_uri(swept.tracking_uri)
+        yield mlflow.pyfunc.load_model(URI, suppress_warnings=True)
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +146,10 @@ def test_a_version_says_what_it_took_and_how_good_it_is(swept, version):
 
 @pytest.fixture
 def elsewhere(shards, tmp_path):
-    """The miniature under another name, as a corpus that the model never saw."""
+    """The miniature as another corpus, which the model never saw."""
     folder = shutil.copytree(shards, tmp_path / "shards")
     (folder / "mdb").rename(folder / "other")
-    replace(Manifest.load(folder / "other"), corpus="other").save(folder / "other")
+    replace(Manifest.load(folder / "other"), corpus="other", adapter="sadtp").save(folder / "other")
     return folder
 
 
@@ -198,6 +201,16 @@ def test_a_score_on_what_it_was_trained_on_is_not_kept(swept, shards, version):
         record("mdb/vit", {"corpus": "mdb", "micro_f1": 0.5}, swept.tracking_uri, version)
 
 
+def test_what_it_was_trained_on_is_known_under_another_name(swept, line, elsewhere, capsys):
+    replace(Manifest.load(elsewhere / "other"), adapter="mdb").save(elsewhere / "other")
+    assert main(line) == 0
+    assert kept(swept) == {}
+    assert "kept" not in capsys.readouterr().err
+    score = {"corpus": "other", "micro_f1": 0.5}
+    with pytest.raises(Refused, match="mdb/vit was trained on mdb: its score on other is not zero-shot"):
+        record("mdb/vit", score, swept.tracking_uri, shards=elsewhere)
+
+
 def test_a_store_that_does_not_take_a_score_is_told_and_no_error(swept, line, monkeypatch, capsys):
     def fails(*arguments):
         raise ConnectionError("gone")
@@ -217,6 +230,14 @@ def test_a_store_that_does_not_take_a_score_is_told_and_no_error(swept, line, mo
         (["groove"], "groove_stems", False),
         (["enst_mdb"], "mdb", False),
         (["mdb"], "enst_mdb", False),
+        (["enst"], "mdb", True),
+        (["mdb-3"], "enst_mdb-3", False),
+        (["groove_stems-3"], "groove-3", False),
+        (["groove"], "egmd", False),
+        (["egmd"], "groove_stems", False),
+        (["demo_stems"], "demo", False),
+        (["mine_stems-8"], "mine", False),
+        (["mine-2b"], "mine", True),
         (["groove"], "mdb", True),
     ],
 )
@@ -239,6 +260,17 @@ GOOD |= {"when": "2026-11-22T12:00:00+00:00"}
 def test_tags_of_others_are_no_scores(text):
     assert scores_of({"zero_shot.x": text}) == {}
     assert scores_of({"zero_shot.x": text, "zero_shot.y": json.dumps(GOOD)}) == {"y": GOOD}
+
+
+@pytest.mark.parametrize(("tag", "number"), [("trials", "9" * 400), ("parameters", "9" * 400), ("test", "1e999")])
+def test_versions_of_others_with_numbers_beyond_all_are_left_out(version, tag, number):
+    assert is_readable(version)
+    other = ModelVersion(
+        version.name, "9", 0, tags=[ModelVersionTag(*of) for of in {**version.tags, tag: number}.items()]
+    )
+    assert not is_readable(other)
+    score = {**GOOD, "interval": [0.1, int("9" * 400)]}
+    assert scores_of({"zero_shot.x": json.dumps(score)}) == {}
 
 
 @pytest.mark.slow

@@ -49,6 +49,12 @@ def test_runs_say_how_they_ended_where_and_by_whom(swept, runs):
     assert runs["sweep"].data.tags["state"] == "finished"
 
 
+def test_the_sweeps_parameters_are_what_it_was_begun_with(swept, runs):
+    found, options = runs["sweep"].data.params, swept.options
+    for name in ("trials", "max_epochs", "batch_size", "seed", "corpus_power", "recipe", "scheduler"):
+        assert found[name] == str(getattr(options, name))
+
+
 def test_the_sweeps_description_has_the_command_and_the_result(swept, runs):
     note, best = runs["sweep"].data.tags[NOTE], swept.result.best
     assert f"\n\n    {swept.options.command}\n" in note

@@ -102,6 +102,7 @@ def test_narrowed_values_may_be_of_any_setting(options):
         ({"narrow": {"music_share": ("much",)}}, "music_share = 'much' in an Augmentation; expected float"),
         ({"narrow": {"over_music_low_db": (8,)}}, "over_music_low_db = 8 is above over_music_high_db = 6"),
         ({"narrow": {"batch_size": (8,)}}, "unknown hyperparameter 'batch_size'; choose from audible_rise"),
+        ({"narrow": {"corpus_power": (0.5,)}}, "unknown hyperparameter 'corpus_power'; choose from audible_rise"),
         ({"narrow": {"augmentation": (1,)}}, "unknown hyperparameter 'augmentation'"),
     ],
 )

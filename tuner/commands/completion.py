@@ -4,9 +4,19 @@ import argparse
 
 SUMMARY = "print a script that lets a shell complete mirtune's commands, options and names"
 EXAMPLES = (
-    ("bash, from the next shell on", "mirtune completion bash > ~/.local/share/bash-completion/completions/mirtune"),
-    ("zsh, from the next shell on, where ~/.zfunc is in $fpath", "mirtune completion zsh > ~/.zfunc/_mirtune"),
-    ("fish", "mirtune completion fish > ~/.config/fish/completions/mirtune.fish"),
+    (
+        "bash, from the next shell on",
+        "mkdir -p ~/.local/share/bash-completion/completions && "
+        "mirtune completion bash > ~/.local/share/bash-completion/completions/mirtune",
+    ),
+    (
+        "zsh, from the next shell on, where ~/.zfunc is in $fpath",
+        "mkdir -p ~/.zfunc && mirtune completion zsh > ~/.zfunc/_mirtune",
+    ),
+    (
+        "fish",
+        "mkdir -p ~/.config/fish/completions && mirtune completion fish > ~/.config/fish/completions/mirtune.fish",
+    ),
 )
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 

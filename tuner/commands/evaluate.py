@@ -110,10 +110,10 @@ def _keep(version: "ModelVersion", scores: Sequence[Mapping[str, Any]], argument
 
     which = f"{arguments.checkpoint}, version {version.version}"
     for score in scores:
-        if not is_zero_shot(version.tags["corpora"].split("+"), score["corpus"]):
+        if not is_zero_shot(version.tags["corpora"].split("+"), score["corpus"], arguments.shards):
             continue
         try:
-            record(arguments.checkpoint, score, arguments.tracking_uri, version)
+            record(arguments.checkpoint, score, arguments.tracking_uri, version, arguments.shards)
         except Exception as error:
             say(f"the score on {score['corpus']} was not kept with {which} ({first_line(error)})")
         else:

@@ -2,7 +2,9 @@
 
 import argparse
 import math
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuner.commands.common import add_tracking, print_json, print_table
@@ -72,15 +74,24 @@ def run(arguments: argparse.Namespace) -> None:
     if not rows:
         _tell_none(arguments)
     rows = _filtered(rows, arguments)
-    columns = columns_of(rows, kind, arguments.zero_shot if rows else None)
-    if arguments.sort:
-        rows = in_order(rows, columns, arguments.sort)
     asked = [name.strip() for name in (arguments.columns or "").split(",") if name.strip()]
+    # Where there are no rows nobody knows which scores there will be.
+    columns = columns_of(rows, kind, arguments.zero_shot if rows else _scored_on([arguments.sort or "", *asked]))
+    if arguments.sort:
+        rows = in_order(rows, columns_of(rows, kind) if rows else columns, arguments.sort)
     some = chosen(columns, asked) if asked else None
     limit = arguments.limit
     if limit is None and not (arguments.json or arguments.csv or arguments.markdown):
         limit = MOST_ROWS
     _print(rows[: limit or None], columns, some, arguments, len(rows))
+
+
+def _scored_on(columns: Sequence[str]) -> list[str]:
+    """The corpora of the zero-shot columns among those that are named."""
+    from tuner.zero_shot import PREFIX
+
+    names = (name.removeprefix("-") for name in columns)
+    return list(dict.fromkeys(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)))
 
 
 def _read(arguments: argparse.Namespace) -> "Rows":
@@ -163,4 +174,4 @@ def _print_tables(
     if of > len(rows):
         say(f"{len(rows):,} of {of:,} rows: --limit N shows more, 0 all")
     if any(row.run for row in rows) and not any(row.link for row in rows):
-        say(f"every run with its curves: mlflow ui --backend-store-uri {safe(arguments.tracking_uri)}")
+        say(f"every run with its curves: mlflow ui --backend-store-uri {shlex.quote(safe(arguments.tracking_uri))}")

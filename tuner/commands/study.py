@@ -47,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of = SweepOptions
     parser.argument_default = argparse.SUPPRESS
     parser.usage = (
-        "%(prog)s architecture --corpora NAME [NAME ...] [--architectures NAME ...] [options]\n"
-        "       %(prog)s corpora --architecture NAME --combinations NAME[+NAME] ... [--on NAME ...] [options]"
+        "%(prog)s architecture --corpora NAME [NAME ...]\n"
+        "                     [--architectures NAME ...] [options]\n"
+        "       %(prog)s corpora --architecture NAME --combinations NAME[+NAME] ...\n"
+        "                     [--on NAME ...] [options]"
     )
     parser.add_argument("kind", choices=("architecture", "corpora"), help="what to compare")
     group = parser.add_argument_group("mirtune study architecture")

@@ -7,7 +7,8 @@ nothing twice.
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
@@ -22,10 +23,10 @@ from tuner.class_picture import FILE as CLASSES
 from tuner.cluster import is_this_machine
 from tuner.download import CHECKPOINT_FILES, CHECKPOINT_FOLDER, CHECKSUMS
 from tuner.learning_curves import FILE as CURVES
-from tuner.run_notes import NOTE, Published, scores, sweep_ended
-from tuner.served_model import write_served_model
+from tuner.run_notes import NOTE, Published, f1_of, scores, sweep_ended
+from tuner.served_model import EXTRA_FILES, write_served_model
 from tuner.sweep_folder import ResultFile
-from tuner.telling import first_line, say
+from tuner.telling import first_line, warn
 from tuner.tracked_run import log_new, texts
 from tuner.tracking import SWEEP_RUN
 
@@ -100,6 +101,9 @@ def publish(
         facts = {**facts, "test": str(values[f"test_{metric}"]), "tests": json.dumps(tests)}
         facts["protocol"] = "+".join(sorted(set(protocols.values())))
     values |= _beside(tests, metric)
+    scored = ""
+    with _extra("the test scores are not in the trial's description"):
+        scored = f"\n\n{scores(tests, metric)}" if tests else ""
     facts = {**facts, **_cost(trial, facts, folder, records)}
     name = registry.model_name(facts["corpora"].split("+"), facts["architecture"])
     pictures = _pictures(tests, facts, folder)
@@ -110,7 +114,7 @@ def publish(
         run, of_sweep, now_ms = client.get_run(runs[trial]), client.get_run(runs[SWEEP_RUN]), int(time.time() * 1000)
         run_id, before = run.info.run_id, of_sweep.data.tags.get("best.trial", "")
         by = {f"test.protocol.{corpus}": protocol for corpus, protocol in protocols.items()}
-        note = {NOTE: f"{_own_note(run)}\n\n{scores(tests, metric)}"} if tests else {}
+        note = {NOTE: f"{_own_note(run)}{scored}"} if scored else {}
         log_new(client, run_id, run.data.metrics, values, now_ms, {"best": "true", **by, **note})
         if before in runs.values() and before != run_id:  # another trial was the best when the sweep ended before
             client.set_tag(before, "best", "false")
@@ -124,15 +128,24 @@ def publish(
                 client.log_artifacts(of_sweep.info.run_id, temporary)
                 if of == CLASSES:
                     client.log_artifacts(run_id, temporary)
-        registered = _register(client, run_id, checkpoint, name, facts, below)
-        if records:
-            published = Published(run.info.experiment_id, run_id, name, registered.version)
-            client.set_tag(
-                of_sweep.info.run_id, NOTE, texts({NOTE: sweep_ended(facts, tests, records, published)})[NOTE]
-            )
-        return registered
+        return _register(client, run_id, checkpoint, name, facts, below)
 
-    return tracker.ask("the best checkpoint", write)
+    registered: registry.Registered | None = tracker.ask("the best checkpoint", write)
+    published = next((record for record in records if record.id == trial), None)
+    if registered is not None and published is not None:
+        version = registered.version
+
+        def describe(client: "MlflowClient", runs: dict[str, str]) -> None:
+            run = client.get_run(runs[trial]).info
+            became, note = Published(published, run.experiment_id, run.run_id, name, version), ""
+            with _extra("the description of the sweep's run in the tracking store is that of its beginning"):
+                note = sweep_ended(facts, tests, records, became)
+            if note:
+                client.set_tag(runs[SWEEP_RUN], NOTE, texts({NOTE: note})[NOTE])
+
+        # By itself: what is registered stays so, whatever becomes of its description.
+        tracker.ask("the description of the sweep", describe)
+    return registered
 
 
 def _register(
@@ -145,7 +158,12 @@ def _register(
             with TemporaryDirectory() as temporary:
                 for file in CHECKPOINT_FILES:
                     shutil.copyfile(local / file, Path(temporary) / file)
-                write_served_model(Path(temporary), run_id=run_id, artifact_path=below)
+                try:
+                    write_served_model(Path(temporary), run_id=run_id, artifact_path=below)
+                except Exception as error:  # mirtune's own commands need none of that
+                    for file in EXTRA_FILES:
+                        (Path(temporary) / file).unlink(missing_ok=True)
+                    warn(f"MLflow's own tools cannot load what is registered ({first_line(error)}); mirtune can")
                 client.log_artifacts(run_id, temporary, below)
     return registry.register(client, name, run_id, tags, below)
 
@@ -162,7 +180,7 @@ def _beside(tests: Mapping[str, Mapping[str, Any]], metric: str) -> dict[str, fl
         others = [name for name in ("micro_f1", "macro_f1", "precision", "recall") if name in score and name != metric]
         values |= {f"test_{name}.{corpus}": float(score[name]) for name in others}
         classes = score.get("classes", {})
-        values |= {f"test_f1_{name}.{corpus}": float(of["f1"]) for name, of in classes.items() if of["onsets"]}
+        values |= {f"test_f1_{name}.{corpus}": f1 for name, of in classes.items() if (f1 := f1_of(of)) is not None}
     return values
 
 
@@ -171,7 +189,9 @@ def _cost(
 ) -> dict[str, str]:
     """Tags that say what the sweep took, how fast the best trial trained, and by which mirtune."""
     found = {"mirtune_version": version_of("mirtune")}
-    result = None if folder is None else ResultFile.load(folder, facts.get("sweep.id", ""))
+    result = None
+    with suppress(OSError):  # a storage that is away for a moment takes two tags from the version, and no more
+        result = None if folder is None else ResultFile.load(folder, facts.get("sweep.id", ""))
     if result is not None:
         found |= {"trial_hours": f"{result.trial_hours:.6g}", "gpu_hours": f"{result.gpu_hours:.6g}"}
     history = next((record.history for record in records if record.id == trial), [])
@@ -184,11 +204,19 @@ def _pictures(tests: dict[str, dict[str, Any]], facts: Mapping[str, str], folder
     from tuner.class_picture import draw_classes
 
     found: dict[str, bytes] = {}
-    try:
+    with _extra("the learning curves are not in the tracking store"):
         if folder is not None and folder.exists(CURVES):
             found[CURVES] = folder.read(CURVES)
+    with _extra("the picture of the classes is not in the tracking store"):
         if tests and all(score.get("classes") for score in tests.values()):
             found[CLASSES] = draw_classes(tests, f"{facts['sweep']}: the best checkpoint, class by class")
-    except Exception as error:
-        say(f"pictures of the sweep are not in the tracking store ({first_line(error)})")
     return found
+
+
+@contextmanager
+def _extra(without: str) -> Iterator[None]:
+    """Tell of an error in what comes on top: it must not keep a checkpoint from being registered."""
+    try:
+        yield
+    except Exception as error:
+        warn(f"{without} ({first_line(error)}); the checkpoint is not concerned")

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -80,6 +80,13 @@ def trial_name(number: int) -> str:
     return f"trial-{number:04d}"
 
 
+def best_of(records: Iterable[TrialRecord], mode: str) -> TrialRecord | None:
+    """The trial with the best epoch of all that have not failed; of equals the one that began first."""
+    sign = 1 if mode == "max" else -1
+    able = [record for record in records if record.best is not None and record.state != "failed"]
+    return max(able, key=lambda record: (sign * (record.best or 0.0), -record.number), default=None)
+
+
 def load_records(folder: Storage) -> list[TrialRecord]:
     """The records of all trials in a sweep's folder, by number; Refused where one is damaged."""
     records = []
@@ -107,7 +114,7 @@ def _parsed(content: bytes, name: str, folder: Storage) -> TrialRecord:
         numbers = [] if record.best is None else [record.best]
         if not whole or not all(map(math.isfinite, numbers)):
             raise ValueError("its content does not fit together")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         where = f"{folder.location}/{name}"
         raise Refused(
             f"{where}/{RECORD} is not the record of a trial ({error}); remove {where} to have this trial run anew"

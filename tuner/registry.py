@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.files import write_atomically
-from data_prep.refused import Refused, printable
+from data_prep.refused import Refused
 from tuner import store
 from tuner.card import card
 from tuner.download import CHECKPOINT_FILES, CHECKPOINT_FOLDER, downloaded
@@ -24,7 +24,7 @@ from tuner.model_versions import (
     versions,
 )
 from tuner.run_notes import model_note
-from tuner.telling import in_words, safe
+from tuner.telling import in_words, markdown, safe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -94,7 +94,7 @@ def described(version: "ModelVersion") -> str:
     tags = version.tags
     test = f", test {float(tags['test']):.3f}" if "test" in tags else ""
     text = card(version, "best").partition("\n\n")[2]
-    scored = f"{in_words(printable(tags['metric']))}: validation {float(tags['validation']):.3f}{test}"
+    scored = f"{markdown(in_words(tags['metric']))}: validation {float(tags['validation']):.3f}{test}"
     return f"{scored}\n\n{text}"[:LONGEST_DESCRIPTION]
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from data_prep.refused import printable
-from tuner.telling import in_words, safe
+from tuner.telling import in_words, markdown, safe
 
 if TYPE_CHECKING:
     from tuner.records import TrialRecord
@@ -13,15 +14,14 @@ if TYPE_CHECKING:
 NOTE = "mlflow.note.content"
 LONGEST_NOTE = 7500  # a tag's text; MLflow takes 8000
 MOST_SHOWN, MOST_TRIALS = 4, 15  # hyperparameters in a name, trials in a table
-# MLflow's pages take Markdown and HTML: what was not written here is shown as it is.
-_ACTIVE = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]()#!|<>&~"})
 SHORT = {"learning_rate": "lr", "weight_decay": "wd"}
 
 
 @dataclass(frozen=True)
 class Published:
-    """What became of the best checkpoint: its run, and the version it was registered as."""
+    """What became of the best checkpoint: its trial and run, and the version it was registered as."""
 
+    trial: "TrialRecord"
     experiment_id: str
     run_id: str
     model: str
@@ -29,8 +29,8 @@ class Published:
 
 
 def shown(text: Any) -> str:
-    """A text as it is, on one line of Markdown."""
-    return printable(safe(str(text))).translate(_ACTIVE)
+    """A text as it is, on one line of Markdown, which MLflow's pages take, and HTML in it."""
+    return markdown(safe(str(text)))
 
 
 def code(command: str) -> str:
@@ -66,7 +66,9 @@ def sweep_begun(parameters: Mapping[str, Any], tags: Mapping[str, str], go_on: s
 def trial_ended(record: "TrialRecord", metric: str, sweep: str, command: str) -> str:
     """The description of a trial's run: how far it came, how good it was, or why it failed."""
     took = f"{record.epochs} epochs, {_duration(record.seconds)}"
-    score = f": {shown(in_words(metric))} **{record.best:.3f}** in epoch {record.best_epoch}" if record.best else ""
+    score = ""
+    if record.best is not None:
+        score = f": {shown(in_words(metric))} **{record.best:.3f}** in epoch {record.best_epoch}"
     parts = [f"{record.name.capitalize()} of sweep **{shown(sweep)}**, {record.state} after {took}{score}."]
     if record.attempts > 1:
         parts.append(f"It was begun {record.attempts} times: processes or machines were lost.")
@@ -81,11 +83,12 @@ def sweep_ended(
 ) -> str:  # fmt: skip
     """The description of a sweep's run with its result; ``facts`` as `publish.publish` has them."""
     sign = -1 if facts["mode"] == "max" else 1
-    ranked = sorted((of for of in records if of.best is not None), key=lambda of: sign * (of.best or 0.0))
-    winner = ranked[0]
+    scored = (of for of in records if of.best is not None)
+    ranked = sorted(scored, key=lambda of: (of.state == "failed", sign * (of.best or 0.0)))[:MOST_TRIALS]
     metric = in_words(facts["metric"])
-    run = f"[{winner.name}](#/experiments/{best.experiment_id}/runs/{best.run_id})"
-    model = f"[{shown(best.model)}, version {best.version}](#/models/{best.model}/versions/{best.version})"
+    run = f"[{best.trial.name}](#/experiments/{best.experiment_id}/runs/{best.run_id})"
+    page = f"#/models/{quote(best.model, safe='+')}/versions/{best.version}"
+    model = f"[{shown(best.model)}, version {best.version}]({page})"
     took = f"{float(facts['trial_hours']):.2f} hours of trials" if "trial_hours" in facts else ""
     gpu = f", {float(facts['gpu_hours']):.2f} GPU hours" if float(facts.get("gpu_hours", 0)) else ""
     parts = [
@@ -94,11 +97,19 @@ def sweep_ended(
         f"Best: {run}, validation {metric} **{float(facts['validation']):.3f}** in epoch {facts.get('epoch', '?')}, "
         f"{int(facts['parameters']):,} parameters. Registered as {model}.",
         *([scores(tests, facts["metric"])] if tests else []),
-        ranking(ranked[:MOST_TRIALS], metric),
+        ranking(ranked, metric),
     ]
-    if (left := len(records) - len(ranked[:MOST_TRIALS])) > 0:
-        parts.append(f"and {left} more, of which {sum(of.state == 'failed' for of in records)} failed.")
+    if left := [of for of in records if of not in ranked]:
+        parts.append(f"and {len(left)} more, of which {sum(of.state == 'failed' for of in left)} failed.")
     return "\n\n".join(parts)[:LONGEST_NOTE]
+
+
+def f1_of(score: Mapping[str, Any] | None) -> float | None:
+    """The F1 of a class in a score; None where the class does not occur: no F1 can be had of it, not even 0."""
+    if not score or score.get("onsets") == 0:
+        return None
+    found: float | None = score.get("f1")
+    return found
 
 
 def scores(tests: Mapping[str, Mapping[str, Any]], metric: str) -> str:
@@ -108,7 +119,7 @@ def scores(tests: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     for corpus, score in tests.items():
         interval = score.get("interval")
         sure = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        of_classes = (score.get("classes", {}).get(name, {}).get("f1") for name in classes)
+        of_classes = (f1_of(score.get("classes", {}).get(name)) for name in classes)
         f1s = ("" if f1 is None else f"{f1:.3f}" for f1 in of_classes)
         rows.append([shown(corpus), f"**{score[metric]:.3f}**", sure, shown(score["protocol"]), *f1s])
     return table(("test corpus", in_words(metric), "95 %", "protocol", *map(shown, classes)), rows)

@@ -98,7 +98,9 @@ def write_served_model(folder: Path, *, run_id: str = "", artifact_path: str = "
     from mlflow.pyfunc import add_to_model
     from mlflow.types.schema import ColSpec, Schema
 
-    requirements = [f"mirtune=={version_of('mirtune')}", f"mlflow=={installed('mlflow')}"]
+    # By its name pip would take whatever an index has under it.
+    source = f"# mirtune {version_of('mirtune')}, from its source: no package index has it, so pip is not told of it"
+    requirements = [source, f"mlflow=={installed('mlflow')}"]
     (folder / REQUIREMENTS).write_text("\n".join(requirements) + "\n", encoding="utf-8")
     python = {**TOOLS, "dependencies": [f"-r {REQUIREMENTS}"]}
     (folder / PYTHON).write_text(yaml.safe_dump(python, sort_keys=False), encoding="utf-8")

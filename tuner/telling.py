@@ -60,6 +60,20 @@ def in_words(metric: str) -> str:
     return " ".join("F1" if word == "f1" else word for word in metric.split("_"))
 
 
+_MARKUP = re.compile(r"([\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_]))")  # of underscores those inside of a word are none
+_LINKED = re.compile(r":(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)  # of bare addresses, and of names that pages link to
+
+
+def markdown(text: str) -> str:
+    """``text`` so that a page of Markdown shows it as it is, on one line and in a table's cell too.
+
+    None of it becomes markup, HTML, a picture or a link.
+    """
+    marked = _MARKUP.sub(r"\\\1", printable(text))
+    plain = marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LINKED.sub(lambda mark: f"&#{ord(mark[0])};", plain)
+
+
 _QUIET = [False]  # whether the command that runs was given --quiet
 
 

@@ -39,8 +39,12 @@ class TrackedRun:
         return cls(info.run_id, info.start_time, info.status, *known, inputs=inputs)
 
     def lacks(self, tags: Mapping[str, Any]) -> dict[str, str]:
-        """Those of ``tags`` that the run does not have so, as a store keeps them."""
-        return {key: text for key, text in texts(tags).items() if self.tags.get(key) != text}
+        """Those of ``tags`` that the run does not have so, as a store keeps them; a description may go on there."""
+        return {key: text for key, text in texts(tags).items() if not self._has(key, text)}
+
+    def _has(self, key: str, text: str) -> bool:
+        there = self.tags.get(key)
+        return there == text or (key == NOTE and there is not None and there.startswith(f"{text}\n\n"))
 
 
 def log_new(

@@ -11,7 +11,7 @@ from ray import tune
 from data_prep.storage import Storage
 from tuner.hooks import flat_metrics, harmless, what_was_lost
 from tuner.profile import SweepProfile, TrialProfile
-from tuner.records import TrialRecord
+from tuner.records import TrialRecord, best_of
 from tuner.reports import (
     BEGINS_AFTER,
     CHECKPOINT,
@@ -64,9 +64,7 @@ class Watcher(tune.Callback):
     @property
     def best(self) -> TrialRecord | None:
         """The trial with the best epoch of all that have not failed; of equals the one that began first."""
-        sign = 1 if self.mode == "max" else -1
-        able = [record for record in self.records.values() if record.best is not None and record.state != "failed"]
-        return max(able, key=lambda record: (sign * (record.best or 0.0), -record.number), default=None)
+        return best_of(self.records.values(), self.mode)
 
     @property
     def words(self) -> str:

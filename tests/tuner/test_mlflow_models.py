@@ -58,6 +58,7 @@ def heard(swept, recording):
     """What the checkpoint that the sweep left hears in the recording: time, class, strength."""
     found = Transcriber(Checkpoint.load(Storage.at(swept.result.checkpoint).path)).transcribe(recording)
     names = [found.classes[index] for index in found.onsets.classes]
+    assert names
     return list(zip(found.onsets.times_s, names, found.onsets.velocities, strict=True))
 
 
@@ -112,6 +113,13 @@ def test_beside_the_checkpoint_lies_nothing_that_is_executed(swept, version):
     names -= {"registered_model_meta"}  # which MLflow writes beside what it has loaded
     assert names == {"model.safetensors", "config.json", *EXTRA_FILES}
     assert not [name for name in names if name.endswith((".pkl", ".py", ".bin", ".pt"))]
+
+
+def test_pip_is_not_told_of_a_package_that_no_index_has(swept, version):
+    requirements = mlflow.artifacts.load_text(f"{version.source}/requirements.txt")
+    listed = [line for line in requirements.splitlines() if not line.startswith("#")]
+    assert [line.partition("==")[0] for line in listed] == ["mlflow"]
+    assert "# mirtune " in requirements
 
 
 def test_a_pull_reads_nothing_of_what_mlflow_reads(swept, version, tmp_path, monkeypatch):
@@ -282,6 +290,7 @@ def test_a_served_model_answers_as_mirtune_transcribes(swept, recording, tmp_pat
     (table,) = written.rglob("*.csv")
     with table.open(encoding="utf-8", newline="") as file:
         expected = [(float(row["time_s"]), row["class"]) for row in csv.DictReader(file)]
+    assert expected
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", URI, "--env-manager", "local"]
     # It starts uvicorn by that name.

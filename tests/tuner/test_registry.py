@@ -1,9 +1,12 @@
 """The registry's rule: the alias `best` is at the best validation score; and what a hostile store cannot do."""
 
+import html
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
+from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 from rich.console import Console
 from servers_mlflow import empty_store, sqlite_uri  # noqa: F401
@@ -14,7 +17,7 @@ from tuner import store
 from tuner.card import card
 from tuner.cli import main
 from tuner.leaderboard import leaderboard, table
-from tuner.registry import best_version, find, model_name, points, pull, register, versions
+from tuner.registry import best_version, described, find, model_name, points, pull, register, versions
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +243,22 @@ def test_a_card_shows_texts_on_their_lines(hostile, tmp_path):
     assert r"c\n\n# Run this" in text
     assert "\x1b" not in text
     (tmp_path / "out" / "README.md").unlink()
+
+
+def test_texts_on_a_card_are_neither_pictures_nor_tags(hostile):
+    tests = {"<b>x": {"protocol": "[a](https://evil)", "micro_f1": 0.5}}
+    score = {"micro_f1": 0.5, "split": "te|st", "protocol": "![t](https://evil/t.png)", "tracks": 1, "interval": None}
+    score |= {"when": "2026-11-22T12:00:00+00:00"}
+    tags = {"tests": json.dumps(tests), "zero_shot.other": json.dumps(score)}
+    hostile(sweep="<script>*s*", task="`t`", **tags)
+    version = find("demo/rnn", hostile.uri)
+    for text in (card(version, "best"), described(version)):
+        read = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+        assert "![t](https://evil/t.png), zero-shot" in html.unescape(read)
+        assert "<td>te|st, protocol ![t](https://evil/t.png), zero-shot</td>" in html.unescape(read)
+        assert "<li>sweep: &lt;script&gt;*s*</li>" in read
+        assert "https://" not in text.replace("    ", "")
+        assert not re.search("<(img|a|b|script)[ >]", read)
 
 
 def test_a_card_advises_a_corpus_that_can_be_scored():

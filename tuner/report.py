@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.files import write_atomically
 from data_prep.refused import Refused
@@ -13,6 +13,9 @@ from tuner.reporting.examples import Examples, examples_of
 from tuner.reporting.gather import gather
 from tuner.reporting.hyperparameters import axes_of, distributions_of, importances_of
 from tuner.reporting.page import facts_of, page
+
+if TYPE_CHECKING:
+    from data_prep.transfer import Progress
 
 SUFFIX = ".html"
 NOT_ASKED = Examples(note="Left out, as --no-examples asked.")
@@ -33,11 +36,12 @@ class Report:
 
 def report(
     name: str, *, storage: str = SweepOptions.storage, shards: str | Path | None = None, out: Path | None = None,
-    examples: bool = True, say: Callable[[str], None] = lambda text: None,
+    examples: bool = True, say: Callable[[str], None] = lambda text: None, progress: "Progress | None" = None,
 ) -> Report:  # fmt: skip
     """Write the page of a sweep, finished or still running; nothing in the sweep's folder is changed but the page.
 
-    ``shards``: where its corpora are; None: where they were when it began. ``out``: a file; None: report.html in the
+    ``shards``: where its corpora are; None: where they were when it began, and an object store's only as far as they
+    were fetched before. ``progress`` is told of what is fetched. ``out``: a file; None: report.html in the
     sweep's folder, or NAME.html here where that lies in an object store. ``say`` is told what takes a while. Refused
     where there is no such sweep, or nothing in it yet.
     """
@@ -53,7 +57,7 @@ def report(
     shown = NOT_ASKED
     if examples:
         say("listening to validation windows with the best checkpoint")
-        shown = examples_of(sweep, shards if shards is not None else str(sweep.file.options.get("shards", "shards")))
+        shown = examples_of(sweep, shards, progress)
     content = page(sweep, axes, importances, shown).encode("utf-8", "replace")
     with write_atomically(path) as temporary:
         temporary.write_bytes(content)

@@ -13,6 +13,7 @@ from tuner import cli
 from tuner.records import FORMAT, RECORD, TrialRecord, trial_name
 from tuner.report import report
 from tuner.reporting import gather as gathering
+from tuner.reporting import scores
 from tuner.reporting.gather import command_of, curves_of, gather, states_of
 from tuner.reporting.hyperparameters import axes_of, distributions_of, importances_of
 from tuner.reporting.page import embedded
@@ -221,6 +222,67 @@ def test_a_sweep_that_runs_has_its_page(tmp_path):
     assert made.facts["states"] == {"finished": 1, "running": 2}
 
 
+def test_a_failed_trial_is_not_the_best(tmp_path):
+    records = [made_trial(1, score=0.5), made_trial(2, score=0.95, state="failed", error="OSError: gone")]
+    write_sweep(tmp_path, records)
+    made = report("made", storage=str(tmp_path), examples=False)
+    assert (made.facts["best_trial"], made.facts["best"]) == (1, 0.5)
+    assert data_of(made.path)["best"] == 1
+
+
+def goes_on(records):
+    records[1].state = "running"
+
+
+def has_a_better_one(records):
+    records.append(made_trial(3, score=0.95))
+
+
+def has_a_better_epoch(records):
+    records[0].take({"epoch": 5, "is_best": True, "metrics": {"validation_micro_f1": 0.9}}, 0.9)
+
+
+def took_longer(records):
+    records[1].seconds += 3.0
+
+
+@pytest.mark.parametrize("change", [goes_on, has_a_better_one, has_a_better_epoch, took_longer])
+def test_a_sweep_that_goes_on_has_not_ended(change, tmp_path):
+    records = [made_trial(1, score=0.7), made_trial(2, score=0.5)]
+    folder = write_sweep(tmp_path, records)
+    made = report("made", storage=str(tmp_path), examples=False)
+    assert made.facts["ended"] == "2026-11-22 11:43 UTC"
+    assert "before it went on" not in made.path.read_text()
+    change(records)
+    for record in records:
+        write_json(folder / record.id / RECORD, {"format": FORMAT, **asdict(record)})
+    made = report("made", storage=str(tmp_path), examples=False)
+    assert (made.facts["ended"], made.facts["parameters"]) == (None, None)
+    page = made.path.read_text()
+    assert "has not come to its end" in page
+    assert "<b>of trial 1, before it went on</b>" in page
+    assert [of["before"] for of in made.facts["tests"]] == ["of trial 1, before it went on"]
+
+
+def test_a_class_that_does_not_occur_has_no_f1(tmp_path):
+    folder = write_sweep(tmp_path, [made_trial(1)])
+    content = json.loads((folder / RESULT).read_text())
+    content["tests"]["song"]["classes"]["bong"] |= {"f1": 0.0, "onsets": 0, "interval": [0.0, 0.0]}
+    write_json(folder / RESULT, content)
+    rows = data_of(report("made", storage=str(tmp_path), examples=False).path)["tests"][0]["classes"]
+    nothing = dict.fromkeys(("value", "low", "high", "precision", "recall"))
+    assert rows["bong"] == {**nothing, "onsets": 0}
+    assert rows["bing"]["value"] == 0.75
+
+
+@pytest.mark.parametrize("corpora", [None, 3, [], [["x"]], "song"])
+def test_whatever_keeps_windows_from_being_heard_is_told(corpora, tmp_path):
+    write_sweep(tmp_path, [made_trial(1, checkpoint="best-0004")], corpora=corpora)
+    made = report("made", storage=str(tmp_path))
+    assert made.examples == 0
+    assert made.note.startswith("Left out: ")
+
+
 def test_a_metric_to_be_low_is_read_so(tmp_path):
     records = [made_trial(1, score=0.9), made_trial(2, score=0.2), made_trial(3, score=0.5)]
     folder = write_sweep(tmp_path, records)
@@ -284,11 +346,13 @@ def test_the_command_runs_nothing_else_when_pasted(records, tmp_path):
 def test_values_that_are_no_scores_are_left_out(records, tmp_path):
     folder = write_sweep(tmp_path, records)
     content = json.loads((folder / RESULT).read_text())
-    content["tests"] = {"a": 3, "b": {"micro_f1": "high"}, "c": {"micro_f1": 0.5, "interval": "wide", "classes": [1]}}
-    write_json(folder / RESULT, content)
+    odd = {"a": {}, "b": {"micro_f1": "high"}, "c": {"micro_f1": 0.5, "interval": "wide", "classes": [1]}}
+    write_json(folder / RESULT, {**content, "tests": {**odd, "d": 3}})
+    assert gather("made", str(tmp_path)).result is None
+    write_json(folder / RESULT, {**content, "tests": odd})
     (folder / "profile.json").write_text('{"trials": [{"trial": 1, "seconds": {}}]}')
     sweep = gather("made", str(tmp_path))
-    [test] = gathering.tests_of(sweep)
+    [test] = scores.tests_of(sweep)
     assert (test["corpus"], test["value"], test["low"], test["classes"]) == ("c", 0.5, None, {})
     assert sweep.profile is None
     assert sum(states_of(sweep).values()) == 43

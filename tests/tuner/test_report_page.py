@@ -6,9 +6,13 @@ import shutil
 import numpy as np
 import pytest
 from browser import NARROW, WIDE, browser, opened
+from servers import s3, s3_server  # noqa: F401
 from test_report import HOSTILE, data_of, made_trial, write_sweep
 
+from data_prep.remote_corpora import CACHE
+from data_prep.storage import Storage
 from trainables.metrics import TOLERANCE_FRAMES
+from tuner.cli import main
 from tuner.report import report
 
 
@@ -62,6 +66,28 @@ def test_examples_are_left_out_where_the_corpus_is_another(swept, tmp_path):
     assert "was prepared anew" in report("first", storage=str(tmp_path)).note
     assert "is not prepared" in report("first", storage=str(tmp_path), shards=tmp_path / "no").note
     assert "as --no-examples asked" in report("first", storage=str(tmp_path), examples=False).note
+
+
+def test_no_corpus_is_fetched_from_a_store_unless_asked(swept, shards, s3, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    folder = shutil.copytree(f"{swept.options.storage}/first", tmp_path / "first")
+    content = json.loads((folder / "sweep.json").read_text())
+    content["options"]["shards"] = f"{s3.uri}/shards"
+    (folder / "sweep.json").write_text(json.dumps(content))
+    (Storage.at(s3.uri) / "shards").put("mdb", shards / "mdb", last="manifest.json")
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # it is not asked
+        made = report("first", storage=str(tmp_path))
+    assert made.note == (
+        f"Left out: mdb in {s3.uri}/shards would have to be fetched to this machine first; --shards {s3.uri}/shards "
+        "does that."
+    )
+    assert not (tmp_path / "cache").exists()
+    assert main(["report", "first", "--storage", str(tmp_path), "--shards", f"{s3.uri}/shards"]) == 0
+    assert "MB of corpus mdb" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # what was fetched is read here
+        assert report("first", storage=str(tmp_path)).examples > 0
 
 
 @pytest.mark.slow

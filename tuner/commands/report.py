@@ -5,7 +5,7 @@ import webbrowser
 from dataclasses import asdict
 from pathlib import Path
 
-from tuner.commands.common import add_json, print_json
+from tuner.commands.common import Transferred, add_json, print_json
 from tuner.options import SweepOptions
 
 SUMMARY = "a sweep as one page: curves, hyperparameters, trials, scores by class, examples, time, faults"
@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", metavar="SWEEP", help="its name, as `mirtune sweep` printed it; it may still run")
     text = "where sweeps have their folders (%(default)s)"
     parser.add_argument("--storage", default=SweepOptions.storage, metavar="DIR|URI", help=text)
-    text = "prepared corpora, for the example windows (where they were when the sweep began)"
+    text = "prepared corpora, for the example windows; an object store's are fetched (where they were when the sweep "
+    text += "began, without fetching any)"
     parser.add_argument("--shards", metavar="DIR|URI", help=text)
     text = "the page (report.html in the sweep's folder; of an object store's, SWEEP.html here)"
     parser.add_argument("--out", type=Path, metavar="FILE.html", help=text)
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     made = report(
         arguments.sweep, storage=arguments.storage, shards=arguments.shards, out=arguments.out,
-        examples=not arguments.no_examples, say=say,
+        examples=not arguments.no_examples, say=say, progress=Transferred("fetched"),
     )  # fmt: skip
     if arguments.open:
         webbrowser.open(made.path.resolve().as_uri())

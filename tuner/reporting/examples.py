@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_prep.refused import Refused, printable
+from tuner.reporting.corpora import opened
 from tuner.reporting.gather import Gathered, text
 from tuner.telling import first_line
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from data_prep.shards import Corpus
+    from data_prep.transfer import Progress
     from trainables.checkpoint import Checkpoint
     from trainables.data import SplitData
     from trainables.tasks import Task
+    from tuner.records import TrialRecord
 
 MOST_WINDOWS = 64  # that are looked at, evenly spread over the validation split
 FEWEST_ONSETS = 4  # of a window that is shown, where there are such
@@ -39,25 +42,28 @@ class Examples:
     note: str = ""
 
 
-def examples_of(sweep: Gathered, shards: str | Path) -> Examples:
-    """Listen to validation windows with the best checkpoint; whatever is in the way of that is told in a note."""
+def examples_of(sweep: Gathered, shards: str | Path | None, progress: "Progress | None" = None) -> Examples:
+    """Listen to validation windows with the best checkpoint; whatever is in the way of that is told in a note.
+
+    ``shards``: where the sweep's corpora are; they are fetched, and ``progress`` told, where that is an object store.
+    None: where they were when it began; then nothing is fetched for the sake of a few windows.
+    """
     try:
-        return _examples(sweep, shards)
-    except (Refused, OSError, RuntimeError, ValueError) as error:
+        if sweep.best is None or not sweep.best.checkpoint:
+            return Examples(note="No trial has left a checkpoint yet.")
+        return _examples(sweep, sweep.best, opened(sweep, shards, progress))
+    except Exception as error:
         why = str(error) if isinstance(error, Refused) else first_line(error)
         return Examples(note=f"Left out: {text(why)}.")
 
 
-def _examples(sweep: Gathered, shards: str | Path) -> Examples:
+def _examples(sweep: Gathered, best: "TrialRecord", corpora: "Sequence[Corpus]") -> Examples:
     from trainables.checkpoint import Checkpoint
     from trainables.data import MIXED, SplitData
     from trainables.evaluation import check_classes
     from trainables.tasks import find_task
 
-    best = sweep.best
-    if best is None or not best.checkpoint:
-        return Examples(note="No trial has left a checkpoint yet.")
-    corpora = [of for of in _opened(sweep, shards) if of.manifest.condition not in MIXED]
+    corpora = [of for of in corpora if of.manifest.condition not in MIXED]
     with (sweep.folder / best.id / best.checkpoint).local() as folder:
         checkpoint = Checkpoint.load(folder)
     task = find_task(checkpoint.config.task)
@@ -81,23 +87,6 @@ def _examples(sweep: Gathered, shards: str | Path) -> Examples:
     spread = "" if len(looked_at) == len(data) else ", evenly spread"
     about = f"Chosen among {every} {len(data):,} windows of the validation split{spread}, each heard by itself."
     return Examples(shown, about)
-
-
-def _opened(sweep: Gathered, shards: str | Path) -> "list[Corpus]":
-    """The sweep's corpora as it knew them; Refused where one is not at hand or was prepared anew."""
-    from data_prep.remote_corpora import at_hand
-    from data_prep.shards import Corpus
-    from tuner.prepared import refuse_unknown
-
-    names = [str(name) for name in sweep.file.options.get("corpora", ())]
-    for name in names:
-        refuse_unknown(name, shards)
-    folder = at_hand(shards, names)
-    corpora = [Corpus.open(folder / name, verify=False) for name in names]
-    for name, corpus in zip(names, corpora, strict=True):
-        if sweep.file.manifests.get(name) != corpus.checksum:
-            raise Refused(f"corpus {name!r} in {shards} was prepared anew since the sweep began")
-    return corpora
 
 
 def _track_ids(corpora: "Sequence[Corpus]") -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,7 +10,7 @@ from data_prep.storage import Storage
 from tuner.options import SweepOptions, folder_of
 from tuner.profile import JSON as PROFILE
 from tuner.profile import STAGES
-from tuner.records import STATES, TrialRecord, load_records
+from tuner.records import STATES, TrialRecord, best_of, load_records
 from tuner.sweep_folder import SWEEP, ResultFile, SweepFile
 from tuner.telling import safe
 
@@ -20,12 +19,13 @@ MOST_CURVE_NUMBERS = 1_000_000  # in the page, of all metrics of all trials toge
 MOST_CURVE_POINTS = 60_000  # of one metric: more is neither seen on a screen nor hovered over at ease
 MOST_METRICS = 60
 SPLITS = ("validation_", "train_")
-BY_CLASS = "f1_"
 
 
 @dataclass(frozen=True)
 class Gathered:
     """A sweep as it stands in its folder; ``result`` and ``profile`` are None where it has not left any.
+
+    A sweep that goes on still has the result of the time before: see ``ended``.
 
     ``key``: the searched metric as trials report it, for example validation_micro_f1.
     """
@@ -46,10 +46,18 @@ class Gathered:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The trial with the best value so far."""
-        scored = [record for record in self.records if number(record.best) is not None]
-        sign = 1 if self.mode == "max" else -1
-        return max(scored, key=lambda of: (sign * float(of.best or 0), -of.number), default=None)
+        """The trial with the best value so far, of those that have not failed."""
+        return best_of(self.records, self.mode)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the result is of these trials as they stand; False where the sweep goes on, or never ended."""
+        result, best = self.result, self.best
+        if result is None or best is None or any(record.state == "running" for record in self.records):
+            return False
+        seconds = sum(number(record.seconds) or 0.0 for record in self.records)
+        of = (result.trial, result.epoch, result.trials)
+        return of == (best.id, best.best_epoch, len(self.records)) and math.isclose(result.trial_seconds, seconds)
 
 
 def gather(name: str, storage: str) -> Gathered:
@@ -176,44 +184,6 @@ def _thinned(record: TrialRecord, most: int) -> list[dict[str, Any]]:
     places = {round(step * index) for index in range(most - 1)}
     places |= {place for place, entry in enumerate(history) if entry["epoch"] == record.best_epoch}
     return [history[place] for place in sorted(places)]
-
-
-def tests_of(sweep: Gathered) -> list[dict[str, Any]]:
-    """The best checkpoint's score on each test split; without what is no score."""
-    found = sweep.result.tests if sweep.result is not None and isinstance(sweep.result.tests, Mapping) else {}
-    scores = []
-    for corpus, score in found.items():
-        if not isinstance(score, Mapping) or number(score.get(sweep.metric)) is None:
-            continue
-        classes = score.get("classes")
-        about = {name: text(score.get(name, "")) for name in ("split", "protocol", "tolerance_ms", "tracks")}
-        rows = classes.items() if isinstance(classes, Mapping) else ()
-        by_class = {text(name): _rates(of, "f1") for name, of in rows if isinstance(of, Mapping)}
-        scores.append({"corpus": text(corpus), **about, **_rates(score, sweep.metric), "classes": by_class})
-    return scores
-
-
-def _rates(score: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    interval = score.get("interval")
-    ends: Sequence[Any] = interval if isinstance(interval, list | tuple) and len(interval) == 2 else (None, None)
-    low, high = map(number, ends)
-    rates = {name: number(score.get(name)) for name in ("precision", "recall")}
-    return {
-        "value": number(score.get(metric)),
-        "low": low,
-        "high": high,
-        **rates,
-        "onsets": number(score.get("onsets")),
-    }
-
-
-def classes_of(sweep: Gathered, tests: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
-    """The classes and the best trial's F1 of each on validation, in its best epoch; none where the task has none."""
-    best, prefix = sweep.best, f"validation_{BY_CLASS}"
-    entries = [] if best is None else [of["metrics"] for of in best.history if of["epoch"] == best.best_epoch]
-    known = {text(key.removeprefix(prefix)): number(of) for key, of in (entries[0] if entries else {}).items()
-             if key.startswith(prefix)}  # fmt: skip
-    return known | {name: None for test in tests for name in test["classes"] if name not in known}
 
 
 def command_of(sweep: Gathered) -> str:

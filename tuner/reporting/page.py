@@ -18,17 +18,16 @@ from data_prep.versions import version_of
 from tuner.reporting.examples import Examples
 from tuner.reporting.gather import (
     Gathered,
-    classes_of,
     command_of,
     curves_of,
     number,
     scalar,
     states_of,
-    tests_of,
     text,
     trials_of,
 )
 from tuner.reporting.hyperparameters import SURE, Importances
+from tuner.reporting.scores import classes_of, tests_of
 from tuner.telling import in_words
 
 SCRIPTS = ("base.js", "trials.js", "hyperparameters.js", "table.js", "rest.js")
@@ -39,7 +38,7 @@ RULED = ("scheduler", "max_epochs", "batch_size", "seed", "precision", "task")
 
 def facts_of(sweep: Gathered) -> dict[str, Any]:
     """The headline, for people and for --json: what was searched, how far it came, and what came of it."""
-    options, best, result = sweep.file.options, sweep.best, sweep.result
+    options, best, result = sweep.file.options, sweep.best, sweep.result if sweep.ended else None
     hours = sum(number(record.seconds) or 0.0 for record in sweep.records) / 3600
     gpus = number(options.get("gpus_per_trial")) or 0.0
     corpora = options.get("corpora")

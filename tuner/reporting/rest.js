@@ -3,7 +3,7 @@
   const box = document.getElementById("classes-chart");
   const series = [
     { name: "validation", symbol: "circle-open", of: (row) => ({ value: row.validation, low: null, high: null }) },
-    ...data.tests.map((test, at) => ({ name: `test on ${test.corpus}`, symbol: ["circle", "square", "diamond", "triangle-up", "cross"][at % 5],
+    ...data.tests.map((test, at) => ({ name: `test on ${test.corpus}${test.before ? " (before)" : ""}`, symbol: ["circle", "square", "diamond", "triangle-up", "cross"][at % 5],
       of: (row) => test.classes[row.name] || { value: null, low: null, high: null } })),
   ];
   const rows = [...data.classes].reverse();

@@ -39,10 +39,10 @@ class Plan:
     frame_bytes: int
 
 
-def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
+def check(options: SweepOptions, began: SweepFile | None = None, *, verify: bool = True) -> Plan:
     """Refuse, without starting Ray, whatever cannot work, and tell where nothing is there to be mixed.
 
-    ``began``: how a sweep began that goes on.
+    ``began``: how a sweep began that goes on. ``verify``: compare the corpora with their checksums.
     """
     _check_numbers(options)
     store.check_uri(options.tracking_uri)
@@ -62,7 +62,7 @@ def check(options: SweepOptions, began: SweepFile | None = None) -> Plan:
     from tuner.points import checked, own_points, read_points
 
     task = find_task(options.task)
-    opened = {name: open_corpus(name, options.shards) for name in sorted(options.corpora)}
+    opened = {name: open_corpus(name, options.shards, verify=verify) for name in sorted(options.corpora)}
     mixed = [name for name, corpus in opened.items() if corpus.manifest.condition in MIXED]
     for name, corpus in opened.items():
         for split in ("train",) if name in mixed else ("train", "validation"):

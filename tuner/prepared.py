@@ -26,11 +26,11 @@ def refuse_unknown(corpus: str, shards: str | Path) -> None:
         )
 
 
-def open_corpus(name: str, shards: str | Path) -> "Corpus":
-    """A prepared corpus of whatever name, its files compared with their checksums; Refused where there is none."""
+def open_corpus(name: str, shards: str | Path, *, verify: bool = True) -> "Corpus":
+    """A prepared corpus of whatever name, with ``verify`` compared with its checksums; Refused where there is none."""
     from data_prep.remote_corpora import at_hand
     from data_prep.shards import Corpus
 
     refuse_unknown(name, shards)
-    folder = at_hand(shards, [name], verify=True)
-    return Corpus.open(folder / name, verify=Storage.at(shards).is_local)  # what was fetched has been compared
+    folder = at_hand(shards, [name], verify=verify)
+    return Corpus.open(folder / name, verify=verify and Storage.at(shards).is_local)  # what was fetched is compared

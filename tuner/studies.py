@@ -4,18 +4,18 @@ Cells that are done are not run again, so a study that was stopped goes on by th
 tables are written anew, with what there is.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.material import material_of
 from data_prep.refused import Refused
 from tuner.options import SweepOptions, check_beginning
-from tuner.study_cells import DONE, Cell, Entry, Known, cells_of, entry_of
-from tuner.telling import say
+from tuner.study_cells import DONE, FAILED, UNREGISTERED, Cell, Entry, Known, cells_of, entry_of
+from tuner.telling import holds_secret, say, warn
 
 if TYPE_CHECKING:
-    from data_prep.shards import Corpus
     from tuner.plan import Plan
 
 ARCHITECTURE, CORPORA = "architecture", "corpora"  # the kinds of studies
@@ -61,6 +61,12 @@ class Study:
     wanted: dict[str, tuple[str, str]]
     checksums: dict[str, str]
     plans: "dict[str, Plan]"  # of the cells that are not done, by name
+    material: Mapping[str, frozenset[str]] = field(default_factory=dict)  # corpus -> what it is made of, if known
+
+    def is_zero_shot(self, trained_on: Iterable[str], corpus: str) -> bool:
+        """Whether nothing of ``corpus`` is among the corpora that a model was trained on."""
+        mine, *others = (self.material.get(of) or material_of(of) for of in (corpus, *trained_on))
+        return not any(mine & of for of in others)
 
     def columns(self, cell: Cell) -> dict[str, tuple[str, str]]:
         """What a cell is scored on: all that is wanted, or, where architectures are compared, its own corpora."""
@@ -79,16 +85,20 @@ class Studied:
     @property
     def failed(self) -> list[Entry]:
         """Cells none of whose trials came through."""
-        return [entry for entry in self.entries if entry.error]
+        return [entry for entry in self.entries if entry.state == FAILED]
 
 
-def check_study(options: StudyOptions) -> Study:
-    """Refuse, before any sweep starts, whatever cannot work, and cells that were begun with other options."""
+def check_study(options: StudyOptions, *, verify: bool = True) -> Study:
+    """Refuse, before any sweep starts, whatever cannot work, and cells that were begun with other options.
+
+    ``verify``: compare the corpora that will be trained on with their checksums.
+    """
     from data_prep.remote_corpora import at_hand
     from data_prep.shards import Corpus
     from trainables.tasks import find_task
     from tuner.plan import check
-    from tuner.prepared import refuse_unknown
+    from tuner.prepared import open_corpus, refuse_unknown
+    from tuner.study_wanted import check_unions, wanted_of
 
     task = find_task(options.sweeps.task)
     for corpus in options.on:
@@ -100,7 +110,8 @@ def check_study(options: StudyOptions) -> Study:
         refuse_unknown(name, options.sweeps.shards)
     folder = at_hand(options.sweeps.shards, names)
     opened = {name: Corpus.open(folder / name) for name in names}
-    wanted = _wanted(options, opened)
+    wanted = wanted_of(options, opened)
+    check_unions(options, opened, wanted, task.targets)
     checksums = {name: corpus.checksum for name, corpus in opened.items()}
     plans = {}
     for cell in cells:
@@ -108,64 +119,49 @@ def check_study(options: StudyOptions) -> Study:
         if known.file is not None:
             check_beginning(known.file, cell.options, {of: checksums[of] for of in cell.options.corpora})
         if known.state(cell) != DONE:
-            plans[cell.name] = check(cell.options, known.file)
-    return Study(options, cells, task.metric, task.mode, wanted, checksums, plans)
-
-
-def _wanted(options: StudyOptions, opened: "Mapping[str, Corpus]") -> dict[str, tuple[str, str]]:
-    """Corpus -> split and protocol; Refused where a corpus cannot be scored on."""
-    from trainables.data import MIXED
-    from trainables.evaluation import check_scoring
-
-    trained_on = {of for union in options.unions for of in union}
-    has_test = [name for name, of in opened.items() if of.manifest.splits["test"].tracks]
-    plain = [name for name, of in opened.items() if of.manifest.condition not in MIXED]
-    if options.kind == ARCHITECTURE:
-        for union in options.unions:
-            if not set(union) & set(has_test) & set(plain):
-                raise Refused(
-                    f"{'+'.join(union)} has no test tracks to compare architectures on; name a corpus that has, or "
-                    "add one to it by +"
-                )
-    on = options.on or tuple(name for name in plain if name in has_test)
-    if not on:
-        raise Refused("none of the corpora has test tracks to score on; name one that has by --on")
-    wanted = {}
-    for name in on:
-        splits = opened[name].manifest.splits
-        if not any(split.tracks for split in splits.values()):
-            raise Refused(f"corpus {name!r} has no tracks to score on; prepare it anew, or leave it out of --on")
-        if name not in has_test and name in trained_on:
-            raise Refused(
-                f"corpus {name!r} has no test tracks, and is trained on in some combination, so its others cannot be "
-                "scored on; leave it out of --on, or out of --combinations"
-            )
-        split = "test" if name in has_test else "all"
-        wanted[name] = (split, check_scoring(opened[name], split, options.protocol))
-    return wanted
+            plans[cell.name] = check(cell.options, known.file, verify=False)
+    if verify:  # each once, and not once a cell
+        for name in dict.fromkeys(of for cell in cells if cell.name in plans for of in cell.options.corpora):
+            open_corpus(name, options.sweeps.shards)
+    material = {name: material_of(name, folder) for name in names}
+    return Study(options, cells, task.metric, task.mode, wanted, checksums, plans, material)
 
 
 def run_study(study: Study, tell: Callable[[Studied], Any]) -> Studied:
     """Run the cells that are not done, one after another; ``tell`` is given what there is before them and after each.
 
-    A cell all of whose trials failed is told and does not stop the others. Raises Refused where a sweep does, and
-    KeyboardInterrupt where the user stopped one.
+    A cell all of whose trials failed is told and does not stop the others; nor does a store that does not take a cell's
+    model: one that lacks nothing else is offered again, by a sweep that trains nothing. Raises Refused where a sweep
+    does, and KeyboardInterrupt where the user stopped one.
     """
     from tuner.cluster import ray_running
-    from tuner.study_scores import kept_scores, record_zero_shot, score_cell
-    from tuner.sweep import SweepFailed, sweep
+    from tuner.study_scores import fill_in, kept_scores, record_zero_shot, score_cell
 
     kept = kept_scores(study.options.file(".json"))
     studied = Studied(study, [entry_of(cell) for cell in study.cells])
 
-    def score(number: int) -> None:
-        cell, entry = study.cells[number], studied.entries[number]
-        fresh = score_cell(cell, entry, study.columns(cell), kept, study.metric, study.checksums)
-        record_zero_shot(cell, entry, fresh)
+    def known(number: int) -> dict[str, tuple[str, str]]:
+        cell = study.cells[number]
+        return fill_in(cell, studied.entries[number], study.columns(cell), kept, study.metric, study.checksums)
 
-    for number in range(len(study.cells)):
-        score(number)
-    tell(studied)
+    def score(number: int, missing: Mapping[str, tuple[str, str]]) -> None:
+        try:
+            score_cell(study.cells[number], studied.entries[number], missing, study.checksums)
+        finally:
+            tell(studied)
+
+    def zero_shot_of(cell: Cell) -> list[str]:
+        return [of for of in study.columns(cell) if study.is_zero_shot(cell.options.corpora, of)]
+
+    missing = [known(number) for number in range(len(study.cells))]  # all at first: what is told must lose nothing
+    for number, of in enumerate(missing):
+        if of:
+            score(number, of)
+    if not any(missing):
+        tell(studied)
+    for cell, entry in zip(study.cells, studied.entries, strict=True):
+        if not record_zero_shot(cell, entry, zero_shot_of(cell)):
+            break  # the store would refuse the others alike, each after a while
     todo = [number for number, cell in enumerate(study.cells) if cell.name in study.plans]
     if not todo:
         return studied
@@ -173,44 +169,40 @@ def run_study(study: Study, tell: Callable[[Studied], Any]) -> Studied:
     say(f"study {study.options.title}: {len(study.cells)} cells, {done} done, {len(todo)} to do")
     with ray_running():  # one for all cells: each would start its own, and wait for it
         for number in todo:
-            cell, error = study.cells[number], ""
+            cell = study.cells[number]
             say(f"cell {number + 1} of {len(study.cells)}: {cell.architecture} on {cell.union}")
-            try:
-                sweep(cell.options)
-            except SweepFailed as failed:
-                error = str(failed)
-                say(f"{cell.name} failed: {error}")
-            studied.entries[number] = entry_of(cell, error)
-            score(number)
-            tell(studied)
+            studied.entries[number] = entry_of(cell, _run(cell))
+            score(number, known(number))
+            record_zero_shot(cell, studied.entries[number], zero_shot_of(cell))
     return studied
 
 
+def _run(cell: Cell) -> str:
+    """Run a cell's sweep, or go on with it; why none of its trials has come through, empty where one has."""
+    from tuner.sweep import SweepFailed, sweep
+
+    known = Known.of(cell)
+    if known.state(cell) == UNREGISTERED:
+        assert known.result is not None
+        try:  # it may have more trials than are asked for by now
+            sweep(replace(cell.options, trials=known.result.trials))
+        except (SweepFailed, Refused) as error:  # all that matters is there
+            warn(f"{cell.name}: its model could not be registered ({error})")
+        return ""
+    try:
+        sweep(cell.options)
+    except SweepFailed as error:
+        warn(f"{cell.name}: {error}")
+        return str(error)
+    return ""
+
+
 def how_to_go_on(study: Study) -> str:
-    """What to say when the study was stopped."""
+    """What to say where some cell is not done."""
     states = [Known.of(cell).state(cell) for cell in study.cells]
     done = f"{states.count(DONE)} of {len(states)} cells are done"
-    return f"study {study.options.title}: {done}; `{study.options.command}` goes on"
-
-
-def planned(study: Study) -> list[dict[str, Any]]:
-    """What each cell has and will take, without running anything, for JSON; hours are None where nobody knows."""
-    rows = []
-    for cell in study.cells:
-        known = Known.of(cell)
-        row: dict[str, Any] = {"corpora": list(cell.options.corpora), "architecture": cell.architecture}
-        row |= {"sweep": cell.name, "state": known.state(cell), "trials": cell.options.trials}
-        row |= {"trials_ended": known.trials_ended, "trials_left": 0, "epochs_left": 0, "hours": 0.0}
-        if cell.name in study.plans:
-            row |= _left(cell, study.plans[cell.name])
-        rows.append(row)
-    return rows
-
-
-def _left(cell: Cell, plan: "Plan") -> dict[str, Any]:
-    from tuner.forecast import forecast
-
-    say(f"looking how fast {cell.architecture} trains on {cell.union}")
-    found = forecast(cell.options, plan)
-    hours = None if found.seconds is None else [of / 3600 for of in found.seconds]
-    return {"trials_left": found.trials, "epochs_left": found.epochs, "hours": hours}
+    if UNREGISTERED in states:
+        done += f", {states.count(UNREGISTERED)} more trained but not registered"
+    # The command is shown and kept: it has no password.
+    secret = ", with the same $MLFLOW_TRACKING_URI," if holds_secret(study.options.sweeps.tracking_uri) else ""
+    return f"study {study.options.title}: {done}; `{study.options.command}`{secret} goes on"

@@ -1,7 +1,8 @@
 """The cells of a study: one sweep each, and what is known of it from its folder.
 
-A cell is "done" when its sweep has ended with as many trials as were asked for, "unfinished" when some of them can go
-on, "failed" when none came through, and "to do" before it begins.
+A cell is "done" when its sweep has ended with as many trials as were asked for and its best model is registered, "not
+registered" when only that is missing, "unfinished" when some of the trials can go on, "failed" when none came through,
+and "to do" before it begins.
 """
 
 import json
@@ -15,7 +16,8 @@ from tuner.options import SweepOptions, folder_of
 from tuner.records import TrialRecord, load_records
 from tuner.sweep_folder import ResultFile, SweepFile
 
-DONE, UNFINISHED, FAILED, TO_DO = "done", "unfinished", "failed", "to do"
+DONE, UNREGISTERED, UNFINISHED = "done", "not registered", "unfinished"
+FAILED, TO_DO = "failed", "to do"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Entry:
         """The corpora, as people name them."""
         return "+".join(self.corpora)
 
+    @property
+    def ended(self) -> bool:
+        """Whether its scores are the last word."""
+        return self.state in (DONE, UNREGISTERED)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
@@ -99,8 +106,9 @@ class Known:
         """As the module says; that every trial failed is told by the sweep alone."""
         if self.file is None:
             return TO_DO
-        enough = self.result is not None and not self.result.undone and self.result.trials >= cell.options.trials
-        return DONE if enough else UNFINISHED
+        if self.result is None or self.result.undone or self.result.trials < cell.options.trials:
+            return UNFINISHED
+        return DONE if self.result.registered else UNREGISTERED
 
     @property
     def trials_ended(self) -> int:
@@ -109,10 +117,11 @@ class Known:
 
 
 def entry_of(cell: Cell, error: str = "") -> Entry:
-    """What the cell's folder says; ``error``: why its sweep failed just now."""
+    """What the cell's folder says; ``error``: why its sweep failed just now, which may have trials that can go on."""
     known = Known.of(cell)
     entry = Entry(list(cell.options.corpora), cell.architecture, cell.name, asked=cell.options.trials)
-    entry.state, entry.error = (FAILED, error) if error else (known.state(cell), "")
+    failed = error and known.trials_ended >= cell.options.trials
+    entry.state, entry.error = FAILED if failed else known.state(cell), error
     entry.trials, entry.epochs = known.trials_ended, sum(record.epochs for record in known.records)
     entry.trial_hours = sum(record.seconds for record in known.records) / 3600
     if known.result is None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import printable
 from data_prep.versions import version_of
+from tuner.leaderboard_tables import _escaped, _no_formula
 from tuner.studies import ARCHITECTURE
 from tuner.study_cells import as_json
-from tuner.study_grid import ZERO_SHOT_MARK, Value, grid_of
+from tuner.study_grid import ZERO_SHOT_MARK, Value, grid_of, scores_of_cells
 from tuner.study_reference import BEST_ON_SADTP, CORPORA, SOURCE
+from tuner.study_scores import MARKS
 from tuner.study_tables import DETAILS, FIRST, chosen_text, legend, published_row, published_text, title_of, took
 from tuner.telling import safe
 
@@ -85,10 +87,7 @@ def _md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _md(text: str) -> str:
     """As Markdown shows it and a table takes it."""
-    text = printable(text)
-    for character in "\\|<>*`[]":
-        text = text.replace(character, f"\\{character}" if character not in "<>" else f"&{'lg'[character == '>']}t;")
-    return text
+    return _escaped(printable(text))
 
 
 def _md_value(value: Value | None) -> str:
@@ -106,7 +105,12 @@ def _md_value(value: Value | None) -> str:
 def document(studied: "Studied") -> dict[str, Any]:
     """For JSON: everything that is known."""
     study = studied.study
-    grid = grid_of(studied)
+    grid, marked = grid_of(studied), scores_of_cells(studied)
+    cells = [entry.to_dict() for entry in studied.entries]
+    for cell in cells:
+        for corpus, score in cell["scores"].items():
+            if (value := marked.get((cell["sweep"], corpus))) is not None:
+                score |= {mark: getattr(value, mark) for mark in MARKS}
     content = {
         "study": study.options.kind,
         "name": study.options.title,
@@ -116,7 +120,7 @@ def document(studied: "Studied") -> dict[str, Any]:
         "metric": study.metric,
         "mode": study.mode,
         "scored_on": {of: {"split": split, "protocol": protocol} for of, (split, protocol) in study.wanted.items()},
-        "cells": [entry.to_dict() for entry in studied.entries],
+        "cells": cells,
         "notes": grid.notes,
     }
     if grid.published:
@@ -127,7 +131,7 @@ def document(studied: "Studied") -> dict[str, Any]:
 def as_csv(studied: "Studied") -> str:
     """A row a cell and corpus that it is scored on; empty where nothing is known yet."""
     study, text = studied.study, StringIO()
-    grid = grid_of(studied)
+    marked = scores_of_cells(studied)
     heads = [*("trained_on", "architecture", "scored_on", "zero_shot", "split", "protocol", "tracks", study.metric)]
     heads += ["interval_low", "interval_high", "best", "best_zero_shot", "state", "sweep", "trials", "epochs"]
     heads += ["gpu_hours", "trial_hours", "parameters", f"validation_{study.metric}", "hyperparameters", "error"]
@@ -137,11 +141,11 @@ def as_csv(studied: "Studied") -> str:
         for corpus, (split, protocol) in study.columns(cell).items():
             score = entry.scores.get(corpus, {})
             interval = score.get("interval") or ("", "")
-            place = (entry.architecture, entry.union) if grid.kind == ARCHITECTURE else (entry.union, corpus)
-            value = grid.values[place]
+            value = marked[entry.sweep, corpus]
             row = [entry.union, entry.architecture, corpus, value.zero_shot, split, protocol, score.get("tracks", "")]
             row += [score.get(study.metric, ""), *interval, value.best, value.best_zero_shot, entry.state, entry.sweep]
             row += [entry.trials, entry.epochs, f"{entry.gpu_hours:.4f}", f"{entry.trial_hours:.4f}"]
             row += ["" if of is None else of for of in (entry.parameters, entry.validation)]
-            writer.writerow([*row, as_json(entry.hyperparameters), printable(entry.error)])
+            row += [as_json(entry.hyperparameters), printable(entry.error)]
+            writer.writerow([_no_formula(of) if isinstance(of, str) else of for of in row])
     return text.getvalue()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.colours import OKABE_ITO, ORANGE
 from data_prep.refused import printable
-from tuner.study_grid import Grid, Value
+from tuner.study_grid import UNFINISHED_MARK, Grid, Value
 from tuner.telling import in_words
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ DPI = 130
 STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 BAR, GROUP = 0.34, 1.0  # inches a bar, and around a group of them
 NARROWEST, WIDEST, HEIGHT = 6.5, 16.0, 4.4
+UNFINISHED = f"{UNFINISHED_MARK} unfinished: not all trials have ended"
 MAP, DARK = "YlGnBu", 0.55  # light to dark, for the colour-blind too; on what is darker text is white
 
 
@@ -38,6 +39,8 @@ def bars(grid: Grid, title: str, *, within_columns: bool) -> bytes:
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylim(0, 1.04)
         axes.set_ylabel(f"test {in_words(grid.metric)}")
+        if _unfinished(grid):
+            axes.set_xlabel(UNFINISHED, loc="left", fontsize=8.5)
         axes.yaxis.grid(alpha=0.3)
         axes.set_axisbelow(True)
         axes.tick_params(axis="x", length=0)
@@ -60,7 +63,8 @@ def _bar(axes: "Axes", at: float, thick: float, value: Value | None, colour: str
         axes.errorbar(at, value.score, spread, color="0.15", linewidth=1.1, capsize=2.5)
         top = max(high, top)
     weight = "bold" if value.best else "normal"
-    axes.text(at, top + 0.012, f"{value.score:.2f}", ha="center", va="bottom", fontsize=7.5, weight=weight)
+    number = f"{value.score:.2f}{UNFINISHED_MARK * value.unfinished}"
+    axes.text(at, top + 0.012, number, ha="center", va="bottom", fontsize=7.5, weight=weight)
 
 
 def heat_map(grid: Grid, title: str) -> bytes:
@@ -83,7 +87,7 @@ def heat_map(grid: Grid, title: str) -> bytes:
             y, x = grid.rows.index(row), grid.columns.index(column)
             dark = value.score is not None and value.score > DARK
             ink = "white" if dark else "black"
-            number = f"{value.score:.3f}" if value.score is not None else value.why
+            number = value.why if value.score is None else f"{value.score:.3f}{UNFINISHED_MARK * value.unfinished}"
             weight = "bold" if value.best else "normal"
             axes.text(
                 x,
@@ -114,11 +118,14 @@ def heat_map(grid: Grid, title: str) -> bytes:
         axes.set_xlabel("scored on")
         axes.set_ylabel("trained on")
         axes.spines[:].set_visible(False)
-        axes.set_title(
-            "dashed frame: zero-shot; bold: best of the column; underlined: best zero-shot", loc="left", fontsize=8.5
-        )
+        marks = "dashed frame: zero-shot; bold: best of the column; underlined: best zero-shot"
+        axes.set_title(f"{marks}\n{UNFINISHED}" if _unfinished(grid) else marks, loc="left", fontsize=8.5)
         figure.colorbar(image, ax=axes, label=in_words(grid.metric), fraction=0.05, pad=0.02)
         return _png(figure)
+
+
+def _unfinished(grid: Grid) -> bool:
+    return any(value.unfinished for value in grid.values.values())
 
 
 def _figure(width: float, height: float, title: str) -> "tuple[Figure, Axes]":

@@ -2,17 +2,18 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.study_cells import Cell, Entry, Known
-from tuner.telling import first_line, say
+from tuner.telling import first_line, say, warn
 
 if TYPE_CHECKING:
     from data_prep.storage import Storage
 
 OF = "corpus_checksum"  # of the preparation that a score was taken on
+MARKS = ("zero_shot", "best", "best_zero_shot")  # of scores in a study's JSON, which hold for that time
 
 
 def is_score(score: Any, metric: str) -> bool:
@@ -35,17 +36,17 @@ def kept_scores(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def score_cell(
+def fill_in(
     cell: Cell, entry: Entry, wanted: Mapping[str, tuple[str, str]], kept: Sequence[Mapping[str, Any]], metric: str,
     checksums: Mapping[str, str],
-) -> list[str]:  # fmt: skip
-    """Fill in the cell's scores on ``wanted``: corpus -> split and protocol; the corpora that were scored just now.
+) -> dict[str, tuple[str, str]]:  # fmt: skip
+    """Fill in the cell's scores on ``wanted``: corpus -> split and protocol; what is missing of it, if it has a model.
 
-    Those that the sweep took, or that ``kept`` has of the same checkpoint and preparation, are not taken again.
+    Scores are those that the sweep took, or that ``kept`` has of the same checkpoint and preparation.
     """
     result = Known.of(cell).result
     if result is None:
-        return []
+        return {}
     earlier = {
         corpus: score
         for of in kept
@@ -57,16 +58,23 @@ def score_cell(
     for corpus, (split, protocol) in wanted.items():
         for score in (result.tests.get(corpus), earlier.get(corpus)):
             if is_score(score, metric) and (score["split"], score["protocol"]) == (split, protocol):  # type: ignore[index]
-                entry.scores[corpus] = {**score, OF: checksums[corpus]}  # type: ignore[dict-item]
+                plain = {key: of for key, of in score.items() if key not in MARKS}  # type: ignore[union-attr]
+                entry.scores[corpus] = {**plain, OF: checksums[corpus]}
                 break
         else:
             missing[corpus] = (split, protocol)
-    if missing:
-        say(f"{cell.name}: scoring its best checkpoint on {', '.join(missing)}")
-        checkpoint = cell.folder / result.trial / result.checkpoint
-        for corpus, score in _scored(checkpoint, missing, cell, result.gpus_per_trial).items():
-            entry.scores[corpus] = {**score, OF: checksums[corpus]}
-    return list(missing)
+    return missing
+
+
+def score_cell(cell: Cell, entry: Entry, missing: Mapping[str, tuple[str, str]], checksums: Mapping[str, str]) -> None:
+    """Score the cell's best checkpoint on ``missing``: corpus -> split and protocol."""
+    result = Known.of(cell).result
+    if result is None or not missing:
+        return
+    say(f"{cell.name}: scoring its best checkpoint on {', '.join(missing)}")
+    checkpoint = cell.folder / result.trial / result.checkpoint
+    for corpus, score in _scored(checkpoint, missing, cell, result.gpus_per_trial).items():
+        entry.scores[corpus] = {**score, OF: checksums[corpus]}
 
 
 def _scored(
@@ -111,14 +119,17 @@ def _score(
         torch.set_num_threads(before)
 
 
-def record_zero_shot(cell: Cell, entry: Entry, corpora: Sequence[str]) -> None:
-    """Keep the scores on corpora that the cell never trained on with its registered version; tell where that fails."""
-    from tuner.model_versions import answering, model_name, versions
-    from tuner.zero_shot import is_zero_shot, record
+def record_zero_shot(cell: Cell, entry: Entry, zero_shot: Collection[str]) -> bool:
+    """Keep the cell's scores on corpora that it never trained on with its registered version, unless they are there.
 
-    corpora = [corpus for corpus in corpora if is_zero_shot(entry.corpora, corpus)]
-    if not corpora:
-        return
+    False, and told, where the store does not take them.
+    """
+    from tuner.model_versions import answering, model_name, versions
+    from tuner.zero_shot import record, scores_of
+
+    scores = {of: entry.scores[of] for of in zero_shot if of in entry.scores}
+    if not scores:
+        return True
     name, uri = model_name(entry.corpora, entry.architecture), cell.options.tracking_uri
     try:
         with answering(uri) as client:
@@ -130,7 +141,12 @@ def record_zero_shot(cell: Cell, entry: Entry, corpora: Sequence[str]) -> None:
                 and version.tags.get("validation") == str(entry.validation)
             ]
         for version in mine[:1]:
-            for corpus in corpora:
-                record(name, entry.scores[corpus], uri, version)
+            there = scores_of(version.tags)
+            for corpus, score in scores.items():
+                kept = {key: of for key, of in there.get(corpus, {}).items() if key != "when"}
+                if not kept or any(score.get(key) != of for key, of in kept.items()):
+                    record(name, score, uri, version, cell.options.shards)
     except Exception as error:  # what the store does not take must not end a study
-        say(f"{cell.name}: the tracking store did not take its zero-shot scores ({first_line(error)})")
+        warn(f"{cell.name}: the tracking store did not take its zero-shot scores ({first_line(error)})")
+        return False
+    return True

@@ -129,7 +129,10 @@ def chosen_text(hyperparameters: Mapping[str, Any]) -> str:
 
 def legend(grid: Grid, best: str, best_zero_shot: str) -> list[str]:
     """What the marks mean, how the scores were taken, and what is missing."""
-    marks = f"{best}: best of its column; below: 95 % interval, bootstrap over tracks"
+    unfinished = any(value.unfinished for value in grid.values.values())
+    column = f"its column{', of the cells that are finished' if unfinished else ''}"
+    marks = f"{best}: best of {column}; below: 95 % interval, bootstrap over performances of the test split; "
+    marks += "not over trainings"
     zero = [
         f"{ZERO_SHOT_MARK} zero-shot, trained on other corpora alone; {best_zero_shot}: best of these in its column"
     ]

@@ -1,18 +1,23 @@
 """`mirtune study`: cells are begun, gone on with and left alone; what cannot work is refused before anything starts."""
 
+import argparse
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mixed_corpora import prepare_mixed
 from mlflow import MlflowClient
 
+from data_prep.manifest import Manifest
 from data_prep.refused import Refused
+from data_prep.shards import Corpus
 from data_prep.storage import Storage
 from tuner import study_scores
 from tuner import sweep as sweep_module
@@ -23,8 +28,8 @@ from tuner.options import SweepOptions
 from tuner.parser import Parser
 from tuner.plan import check
 from tuner.records import load_records
-from tuner.studies import StudyOptions, check_study
-from tuner.study_cells import cells_of
+from tuner.studies import Study, StudyOptions, check_study, how_to_go_on
+from tuner.study_cells import Entry, cells_of
 from tuner.sweep import SweepFailed
 from tuner.sweep_folder import ResultFile, SweepFile
 from tuner.zero_shot import scores_of
@@ -143,18 +148,184 @@ def test_a_cell_that_fails_does_not_stop_the_others(sweeps, where, tmp_path, mon
     inner = sweep_module.sweep
 
     def failing(options):
-        if options.architecture == "vit":
-            raise SweepFailed("all 4 trials of it failed")
         inner(options)
+        if options.architecture == "vit":
+            (tmp_path / "sweeps" / options.name / "result.json").unlink()
+            raise SweepFailed("all 4 trials of it failed")
 
     monkeypatch.setattr(sweep_module, "sweep", failing)
     assert main([*architectures(), *where]) == 1
     said = capsys.readouterr()
-    assert "1 of 2 cells failed: architecture.mdb.vit; the others are done" in said.err
+    assert "1 of 2 cells failed: architecture.mdb.vit; the others ended" in said.err
+    assert "1 of 2 cells are done; `mirtune study architecture" in said.err
     assert "vit on mdb failed: all 4 trials of it failed" in " ".join(said.out.split())
     page = (tmp_path / "out" / "architecture_study.md").read_text()
     assert "| vit | failed |" in page
     assert "| rnn | **0." in page
+
+
+def test_a_cell_that_a_time_budget_ended_before_its_first_epoch_is_unfinished(
+    sweeps, where, tmp_path, monkeypatch, capsys
+):
+    def out_of_time(options):
+        SweepFile({**options.beginning, "batch_size": 4}, check(options).checksums).save(
+            Storage.at(options.storage) / options.name
+        )
+        raise SweepFailed("no trial has come to the end of an epoch")
+
+    monkeypatch.setattr(sweep_module, "sweep", out_of_time)
+    assert main([*architectures("--architectures", "vit"), *where]) == 0
+    said = capsys.readouterr()
+    assert "study architecture: 0 of 1 cells are done; `mirtune study architecture" in said.err
+    assert "vit on mdb: 0 of 4 trials (no trial has come to the end of an epoch)" in " ".join(said.out.split())
+    content = json.loads((tmp_path / "out" / "architecture_study.json").read_text())
+    assert [cell["state"] for cell in content["cells"]] == ["unfinished"]
+    assert "| vit | unfinished |" in (tmp_path / "out" / "architecture_study.md").read_text()
+
+
+def unregister(folder: Path, **changes) -> None:
+    """As a store that did not take the model leaves it."""
+    path = folder / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "registered": False, **changes}))
+
+
+def test_a_model_that_the_store_has_not_taken_is_offered_again_once_and_the_study_ends(
+    sweeps, where, tmp_path, monkeypatch, capsys
+):
+    asked = [*architectures("--architectures", "vit"), *where]
+    assert main(asked) == 0
+    folder = tmp_path / "sweeps" / "architecture.mdb.vit"
+    unregister(folder, trials=6)  # more than are asked for now
+    capsys.readouterr()
+    assert main([*asked, "--dry-run"]) == 0
+    assert "nothing would be trained; 1 would be registered" in capsys.readouterr().out
+    offered: list[int] = []
+
+    def refusing(options):
+        raise Refused("the store cannot be used")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module, "sweep", lambda options: offered.append(options.trials))
+        assert main(asked) == 0  # not taken this time either
+        said = capsys.readouterr()
+        assert offered == [6]
+        assert "0 of 1 cells are done, 1 more trained but not registered" in said.err
+        assert "its model is not registered" in said.out
+        page = (tmp_path / "out" / "architecture_study.md").read_text()
+        assert "| vit | **0." in page  # and nothing of it is called unfinished
+        patch.setattr(sweep_module, "sweep", refusing)
+        assert main(asked) == 0
+        assert "could not be registered (the store cannot be used)" in capsys.readouterr().err
+    assert main(asked) == 0
+    assert json.loads((tmp_path / "out" / "architecture_study.json").read_text())["cells"][0]["state"] == "done"
+    assert "goes on" not in capsys.readouterr().err
+
+
+def test_what_was_scored_is_written_although_the_next_scoring_fails(sweeps, where, tmp_path, monkeypatch):
+    asked = [*corpora("clicks", "--on", "mdb"), *where]
+    real, given = study_scores._scored, []
+
+    def scored(checkpoint, wanted, cell, gpus):
+        given.append(cell.name)
+        if len(given) == 2:
+            raise Refused("no more")
+        return real(checkpoint, wanted, cell, gpus)
+
+    assert main(asked) == 0
+    (tmp_path / "out" / "corpora_study.json").unlink()
+    for cell in ("corpora.mdb.vit", "corpora.clicks.vit"):
+        path = tmp_path / "sweeps" / cell / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "tests": {}}))
+    monkeypatch.setattr(study_scores, "_scored", scored)
+    assert main(asked) == 2
+    content = json.loads((tmp_path / "out" / "corpora_study.json").read_text())
+    assert [list(cell["scores"]) for cell in content["cells"]] == [["mdb"], []]
+    assert main(asked) == 0
+    assert given == ["corpora.mdb.vit", "corpora.clicks.vit", "corpora.clicks.vit"]
+
+
+def test_how_to_go_on_hides_no_interrupt(sweeps, where, tmp_path, monkeypatch):
+    def damaging(options):
+        folder = tmp_path / "sweeps" / "architecture.mdb.vit"
+        folder.mkdir(parents=True)
+        (folder / "sweep.json").write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_module, "sweep", damaging)
+    assert main([*architectures(), *where]) == 130
+
+
+def test_zero_shot_scores_that_the_registry_has_are_not_offered_again(monkeypatch, capsys):
+    recorded: list[tuple] = []
+    kept = {"micro_f1": 0.5, "split": "test", "protocol": "tracks", "tracks": 9, "interval": [0.25, 0.75]}
+    when = {"when": "2026-01-01T00:00:00+00:00"}
+    tags = {"sweep.id": "i", "epoch": "2", "validation": "0.7", "zero_shot.b": json.dumps(kept | when)}
+    version = SimpleNamespace(tags=tags)
+    monkeypatch.setattr("tuner.model_versions.answering", lambda uri: nullcontext())
+    monkeypatch.setattr("tuner.model_versions.versions", lambda client, name: [version])
+    monkeypatch.setattr("tuner.zero_shot.record", lambda *given: recorded.append(given))
+    (cell,) = cells_of("x", [("a",)], ["vit"], SWEEPS)
+    entry = Entry(["a"], "vit", "x.a.vit", validation=0.7, best_epoch=2, checkpoint="i/trial-0001/best")
+    entry.scores = {of: {"corpus": of, "macro_f1": 0.1, **kept} for of in ("a", "b", "c")}
+    assert study_scores.record_zero_shot(cell, entry, ["b", "c"])
+    assert [given[1]["corpus"] for given in recorded] == ["c"]
+    entry.scores["b"]["micro_f1"] = 0.6
+    assert study_scores.record_zero_shot(cell, entry, ["b"])
+    assert [given[1]["corpus"] for given in recorded] == ["c", "b"]
+    monkeypatch.setattr("tuner.zero_shot.record", lambda *given: json.loads("no"))
+    assert not study_scores.record_zero_shot(cell, entry, ["c"])
+    assert "x.a.vit: the tracking store did not take its zero-shot scores" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"features": "other-1"}, "corpora 'mdb' and 'odd' differ in their features"),
+        ({"targets": "beats"}, "corpus 'odd' holds beats, the task learns onsets"),
+        ({"bands": 42}, "corpora 'mdb' and 'odd' differ in their bands"),
+    ],
+)
+def test_corpora_that_do_not_fit_what_is_trained_on_are_refused(two_corpora, tmp_path, change, sentence):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    (shards / "mdb").symlink_to(two_corpora / "mdb")
+    shutil.copytree(two_corpora / "mdb", shards / "odd")
+    replace(Manifest.load(shards / "odd"), corpus="odd", **change).save(shards / "odd")
+    options = StudyOptions("corpora", (("mdb",),), ("vit",), replace(SWEEPS, shards=shards), on=("mdb", "odd"))
+    for asked in (options, replace(options, kind="architecture", unions=(("mdb", "odd"),), on=())):
+        with pytest.raises(Refused, match=sentence):
+            check_study(asked)
+
+
+def test_a_mean_over_different_protocols_is_refused(two_corpora, tmp_path):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    (shards / "mdb").symlink_to(two_corpora / "mdb")
+    shutil.copytree(two_corpora / "mdb", shards / "cut")
+    replace(Manifest.load(shards / "cut"), corpus="cut", whole_tracks=False).save(shards / "cut")
+    options = StudyOptions("architecture", (("mdb", "cut"),), ("vit",), replace(SWEEPS, shards=shards))
+    with pytest.raises(Refused, match=r"mean of different protocols \(mdb: tracks, cut: segments\)"):
+        check_study(options)
+    assert check_study(replace(options, protocol="segments")).wanted["mdb"] == ("test", "segments")
+
+
+def test_each_corpus_is_compared_with_its_checksums_once_and_not_for_a_dry_run(two_corpora, monkeypatch):
+    compared: list[str] = []
+    real = Corpus.open
+
+    def opened(folder, *, verify=False):
+        if verify:
+            compared.append(folder.name)
+        return real(folder, verify=verify)
+
+    monkeypatch.setattr(Corpus, "open", opened)
+    options = StudyOptions(
+        "corpora", (("mdb",), ("clicks", "mdb")), ("vit",), replace(SWEEPS, shards=two_corpora), on=("mdb",)
+    )
+    assert len(check_study(options, verify=False).plans) == 2
+    assert not compared
+    check_study(options)
+    assert compared == ["mdb", "clicks"]
 
 
 def test_checkpoints_are_scored_once_on_corpora_that_their_sweep_did_not_test(
@@ -269,6 +440,18 @@ def test_the_command_is_told_as_it_was_given(where):
     assert vars(parser.parse_args([*told[2:], "--dry-run"]))["dry_run"]
 
 
+def test_a_password_is_not_told(monkeypatch, capsys):
+    uri = "postgresql://me:tiger@host/db"
+    given = vars(argparse.Namespace(kind="architecture", corpora=["mdb"], tracking_uri=uri))
+    told = command.command_of(given)
+    assert told == "mirtune study architecture --corpora mdb"
+    options = StudyOptions("architecture", (), (), replace(SWEEPS, tracking_uri=uri), command=told)
+    said = how_to_go_on(Study(options, (), "micro_f1", "max", {}, {}, {}))
+    assert said.endswith("`mirtune study architecture --corpora mdb`, with the same $MLFLOW_TRACKING_URI, goes on")
+    assert "tiger" not in said
+    assert "--tracking-uri sqlite:///x.db" in command.command_of({**given, "tracking_uri": "sqlite:///x.db"})
+
+
 def test_a_dry_run_tells_cells_and_time_and_starts_nothing(sweeps, where, tmp_path, capsys, monkeypatch):
     assert main([*architectures("--architectures", "vit"), *where]) == 0
     known = Forecast(
@@ -282,9 +465,9 @@ def test_a_dry_run_tells_cells_and_time_and_starts_nothing(sweeps, where, tmp_pa
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith((" mdb", "mdb"))] == [
         ["mdb", "vit", "done"],
-        ["mdb", "rnn", "to", "do", "4", "8", "1", "(0.5–2)"],
+        ["mdb", "rnn", "to", "do", "4", "8", "1", "h", "0", "min", "(30", "min", "to", "2", "h", "0", "min)"],
     ]
-    assert lines[-1] == "1 of 2 cells to do: 4 trials, 8 epochs at most, 1 (0.5–2) hours"
+    assert lines[-1] == "1 of 2 cells to do: 4 trials, 8 epochs at most, 1 h 0 min (30 min to 2 h 0 min)"
     monkeypatch.setattr("tuner.forecast.forecast", lambda options, plan: replace(known, seconds=None))
     assert main([*architectures("--dry-run", "--json"), *where]) == 0
     done, todo = json.loads(capsys.readouterr().out)["cells"]
@@ -322,4 +505,4 @@ def test_real_sweeps_of_unions_with_their_zero_shot_scores_registered(where, ray
     assert scores_of(version.tags)["mdb"]["micro_f1"] == content["cells"][1]["scores"]["mdb"]["micro_f1"]
     assert not scores_of(client.get_model_version_by_alias("clicks+mdb.vit", "best").tags)
     config = json.loads(next((tmp_path / "sweeps" / "corpora.clicks+mdb.vit").rglob("config.json")).read_text())
-    assert "corpus_power" in json.dumps(config)
+    assert config["config"]["settings"]["corpus_power"] == 0.0

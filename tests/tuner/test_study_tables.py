@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 from rich.console import Console
 
 from tuner.options import SweepOptions
@@ -16,6 +17,7 @@ from tuner.study_cells import DONE, FAILED, TO_DO, UNFINISHED, Entry, cells_of
 from tuner.study_files import write_study
 from tuner.study_grid import grid_of
 from tuner.study_page import as_csv, document, markdown
+from tuner.study_pictures import bars, heat_map
 from tuner.study_reference import ARCHITECTURES, ZERO_SHOT
 from tuner.study_tables import tables
 
@@ -186,7 +188,61 @@ def test_all_of_it_is_written(kind, request, tmp_path):
             assert path.read_bytes().startswith(b"\x89PNG")
             assert path.name in (tmp_path / f"{found.study.options.kind}_study.md").read_text()
     content = json.loads((tmp_path / f"{found.study.options.kind}_study.json").read_text())
+    flags = ("zero_shot", "best", "best_zero_shot")
+    told = [{of: score.pop(of) for of in flags} for cell in content["cells"] for score in cell["scores"].values()]
     assert content["cells"] == [entry.to_dict() for entry in found.entries]
+    rows = [row for row in csv.DictReader(StringIO(as_csv(there))) if row["micro_f1"]]
+    assert [[str(of[flag]) for flag in flags] for of in told] == [[row[flag] for flag in flags] for row in rows]
+
+
+def test_a_union_has_the_mean_of_its_corpora_and_each_of_them_its_own_best():
+    how = ("test", "tracks")
+    scores = {
+        ("a+b", "rnn"): {"a": score(0.9, "a"), "b": score(0.2, "b")},
+        ("a+b", "crnn"): {"a": score(0.7, "a"), "b": score(0.6, "b")},
+    }
+    found = studied(ARCHITECTURE, ("a+b",), ("rnn", "crnn"), {"a": how, "b": how}, scores)
+    assert "| rnn | 0.550 |" in markdown(found, [])
+    assert "| crnn | **0.650** |" in markdown(found, [])
+    assert grid_of(found).notes.count("a+b: the mean of the scores on the test splits of a and b") == 1
+    rows = list(csv.DictReader(StringIO(as_csv(found))))
+    assert [(row["architecture"], row["scored_on"]) for row in rows if row["best"] == "True"] == [
+        *(("rnn", "a"), ("crnn", "b"))
+    ]
+    alone = studied(ARCHITECTURE, ("a+b",), ("rnn",), {"a": how}, {("a+b", "rnn"): {"a": score(0.9, "a")}})
+    assert "a+b: the score on the test split of a alone" in grid_of(alone).notes
+
+
+def test_what_is_unfinished_wins_nothing_and_is_marked_in_figures(unions, architectures, monkeypatch):
+    unions.entries[1].state, unions.entries[1].trials = UNFINISHED, 1
+    grid = grid_of(unions)
+    assert [grid.values[row, "mdb"].best for row in grid.rows] == [False, False, True]
+    assert [grid.values[row, "demo"].best_zero_shot for row in grid.rows] == [False, False, False]
+    assert "of the cells that are finished" in markdown(unions, [])
+    texts: list[str] = []
+    real = Axes.text
+
+    def text(axes, x, y, shown, **how):
+        texts.append(shown)
+        return real(axes, x, y, shown, **how)
+
+    monkeypatch.setattr(Axes, "text", text)
+    heat_map(grid, "x")
+    assert {"0.500*", "0.800*", "0.450*", "0.700"} <= set(texts)
+    architectures.entries[0].state, architectures.entries[0].trials = UNFINISHED, 1
+    bars(grid_of(architectures), "x", within_columns=True)
+    assert {"0.55*", "0.71"} <= set(texts)
+
+
+def test_names_are_no_formulas(unions):
+    unions.entries[0].sweep = unions.entries[0].hyperparameters["unit"] = "=1+1"
+    for number in range(3):
+        unions.entries[number].error = "@boom"
+    found = Studied(replace(unions.study, metric="micro_f1"), unions.entries)
+    rows = list(csv.DictReader(StringIO(as_csv(found))))
+    assert {row["error"] for row in rows} == {"'@boom"}
+    assert rows[0]["sweep"] == "'=1+1"
+    assert rows[3]["micro_f1"] == "0.5"  # numbers are as they are
 
 
 def test_what_others_named_is_shown_and_not_obeyed(architectures):

@@ -4,14 +4,16 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import Refused
 from trainables.config import PRECISIONS, RECIPE_NAMES
-from tuner.commands.common import add_json, print_json
+from tuner.commands.common import add_json, print_json, print_table
 from tuner.commands.sweep import choices, duration_s
 from tuner.options import SweepOptions
+from tuner.telling import holds_secret
 
 if TYPE_CHECKING:
     from tuner.studies import Studied, Study, StudyOptions
@@ -40,6 +42,7 @@ EXAMPLES = (
 OF_ARCHITECTURE = ("corpora", "architectures")
 OF_CORPORA = ("architecture", "combinations", "on")
 OF_BOTH = ("name", "out", "protocol", "reference", "json")
+NOTES_WIDE = 120  # columns of the notes below a table where there is no terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,12 +138,12 @@ def study_options(arguments: argparse.Namespace) -> "StudyOptions":
 
 
 def command_of(given: Mapping[str, Any]) -> str:
-    """The command line that goes on with a study, of what was given."""
+    """The command line that goes on with a study, of what was given; without a store that has a password in it."""
     words = ["mirtune", "study", given["kind"]]
     known = {*OF_ARCHITECTURE, *OF_CORPORA, *OF_BOTH, *SweepOptions.__dataclass_fields__}
     for name, value in given.items():
         option = {"time_budget_s": "time-budget"}.get(name, name.replace("_", "-"))
-        if name not in known or value is False:
+        if name not in known or value is False or (name == "tracking_uri" and holds_secret(value)):
             continue
         words.append(f"--{option}")
         if name == "narrow":
@@ -154,54 +157,65 @@ def command_of(given: Mapping[str, Any]) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run what is not done of the study, and show what it found."""
-    from tuner.studies import check_study, how_to_go_on, planned, run_study
+    from tuner.studies import check_study, how_to_go_on, run_study
+    from tuner.study_cells import DONE
     from tuner.study_files import write_study
     from tuner.study_page import document
     from tuner.telling import say, warn
 
-    study = check_study(study_options(arguments))
-    if getattr(arguments, "dry_run", False):
-        rows = planned(study)
-        if getattr(arguments, "json", False):
-            print_json({"study": study.options.kind, "name": study.options.title, "cells": rows})
-        else:
-            _show_plan(study, rows)
+    dry, as_json = getattr(arguments, "dry_run", False), getattr(arguments, "json", False)
+    study = check_study(study_options(arguments), verify=not dry)
+    if dry:
+        _show_plan(study, as_json)
         return
+    written: list[Path] = []
+
+    def tell(studied: "Studied") -> None:
+        written[:] = write_study(studied)
+
     try:
-        studied = run_study(study, write_study)
+        studied = run_study(study, tell)
     except BaseException as stopped:
         if not isinstance(stopped, Refused):
-            warn(how_to_go_on(study))
+            with suppress(OSError, Refused):  # it must not hide why the study ended
+                warn(how_to_go_on(study))
         raise
-    if getattr(arguments, "json", False):
+    if as_json:
         print_json(document(studied))
     else:
         _show(studied)
-    say(f"written: {study.options.file('.md')}, .csv, .json and figures beside it")
+    say(f"written: {', '.join(map(str, written))}")
+    if any(entry.state != DONE for entry in studied.entries):
+        warn(how_to_go_on(study))
     if studied.failed:
         from tuner.sweep import SweepFailed
 
         named = ", ".join(entry.sweep for entry in studied.failed)
-        raise SweepFailed(f"{len(studied.failed)} of {len(study.cells)} cells failed: {named}; the others are done")
+        ended = sum(entry.ended for entry in studied.entries)
+        left = len(study.cells) - len(studied.failed) - ended
+        others = f"; of the others {ended} ended, {left} did not" if left else "; the others ended" if ended else ""
+        raise SweepFailed(f"{len(studied.failed)} of {len(study.cells)} cells failed: {named}{others}")
 
 
 def _show(studied: "Studied") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     from tuner.study_tables import tables
 
     for shown in tables(studied):
-        _print(shown)
+        if isinstance(shown, Table):
+            print_table(shown)
+        else:
+            Console(width=None if sys.stdout.isatty() else NOTES_WIDE).print(shown)
 
 
-def _print(shown: Any) -> None:
-    """As wide as the terminal; where there is none, as wide as people read."""
-    from rich.console import Console
+def _show_plan(study: "Study", as_json: bool) -> None:
+    from tuner.study_plan import plan_table, planned, summary
 
-    console = Console()
-    Console(width=None if console.is_terminal else 120).print(shown)
-
-
-def _show_plan(study: "Study", rows: Sequence[Mapping[str, Any]]) -> None:
-    from tuner.study_plan import plan_table, summary
-
-    _print(plan_table(study, rows))
-    print(summary(rows), file=sys.stdout)
+    rows = planned(study)
+    if as_json:
+        print_json({"study": study.options.kind, "name": study.options.title, "cells": rows})
+        return
+    print_table(plan_table(study, rows))
+    print(summary(rows))

@@ -23,6 +23,7 @@ WORDS = (
     "cublas_status_not_initialized",  # no room for its handle
     "could not create a primitive",  # oneDNN's, no room for what it compiles
 )
+UNSUPPORTED = "could not create a primitive descriptor"  # oneDNN's, too: an operation that it does not have
 
 
 class OutOfMemory(RuntimeError):
@@ -59,7 +60,8 @@ class MemoryGuard:
 
 def ran_out(error: RuntimeError) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the host."""
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in WORDS)
+    text = str(error).lower().replace(UNSUPPORTED, "")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in text for word in WORDS)
 
 
 def keep_freed_memory() -> bool:

@@ -3,8 +3,9 @@
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ MAGIC = re.compile(r"[*?[]")
 
 @dataclass(frozen=True)
 class Recording:
-    """An audio file, and what it is called below the output folder: a path without an ending."""
+    """An audio file, and what it is called below the output folder: a path, without an ending where that is enough."""
 
     audio: Path
     place: Path
@@ -45,10 +46,10 @@ def find_recordings(inputs: Sequence[str]) -> list[Recording]:
     A file is taken as it is. Of a folder come all files, however deep, that have the ending of a sound file in any
     case; of a pattern (``*``, ``?``, ``[...]``, and ``**`` for folders however deep) those that it matches, and those
     in folders that it matches. They keep their places below the folder, or below the part of the pattern before its
-    first wildcard. Hidden files and folders are left out. Refused where a folder or pattern has none, and where two
-    recordings have one place.
+    first wildcard; those that only their endings tell apart keep these, too. Hidden files and folders are left out.
+    Refused where a folder or pattern has none, where a pattern goes up again, and where two recordings have one place.
     """
-    found: dict[Path, Recording] = {}
+    found: list[Recording] = []
     seen = set()
     for text in inputs:
         of_input = list(_recordings(text))
@@ -62,13 +63,25 @@ def find_recordings(inputs: Sequence[str]) -> list[Recording]:
             if key in seen:
                 continue
             seen.add(key)
-            other = found.setdefault(recording.place, recording)
-            if other is not recording:
-                raise Refused(
-                    f"two inputs are named {str(recording.place)!r}, {other.audio} and {recording.audio}, and would be "
-                    "written to one file; transcribe them into two folders"
-                )
-    return list(found.values())
+            found.append(recording)
+    return _told_apart(found)
+
+
+def _told_apart(found: list[Recording]) -> list[Recording]:
+    """The recordings, each at a place of its own: with its ending where others are called so without theirs."""
+    while True:
+        places = Counter(recording.place for recording in found)
+        shared = [recording for recording in found if places[recording.place] > 1]
+        if not shared:
+            return found
+        longer = {id(of): of.place.with_name(of.audio.name) for of in shared}
+        if all(of.place == longer[id(of)] for of in shared):
+            one, other = [of for of in shared if of.place == shared[0].place][:2]
+            raise Refused(
+                f"two inputs are named {str(one.place)!r}, {one.audio} and {other.audio}, and would be written to one "
+                "file; transcribe them into two folders"
+            )
+        found = [replace(of, place=longer.get(id(of), of.place)) for of in found]
 
 
 def _recordings(text: str) -> Iterator[Recording]:
@@ -78,6 +91,8 @@ def _recordings(text: str) -> Iterator[Recording]:
         yield Recording(Path(text), Path(Path(text).stem))
     else:
         root, wild = _parted(Path(text).expanduser())
+        if os.pardir in Path(wild).parts:
+            raise Refused(f"the pattern {text!r} goes up (..) after a wildcard; write where it leads to before that")
         for match in sorted(map(Path, glob.iglob(os.path.join(glob.escape(str(root)), wild), recursive=True))):
             if match.is_dir():
                 yield from _in_folder(match, root)

@@ -51,6 +51,7 @@ ERRORS = [
     RuntimeError("FIND was unable to find an engine to execute this computation"),
     RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
     RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+    RuntimeError("could not create a primitive"),
 ]
 
 
@@ -90,11 +91,14 @@ def test_a_single_window_that_does_not_fit_is_told(data):
         next(fit(network, TASK, data, settings))
 
 
-def test_other_errors_are_not_taken_for_it():
+@pytest.mark.parametrize(
+    "text", ["size mismatch", "could not create a primitive descriptor for a convolution forward propagation primitive"]
+)
+def test_other_errors_are_not_taken_for_it(text):
     def work(at_once):
-        raise RuntimeError("size mismatch")
+        raise RuntimeError(text)
 
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    with pytest.raises(RuntimeError, match=text):
         MemoryGuard(8).run(work, 8)
 
 

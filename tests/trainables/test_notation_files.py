@@ -3,7 +3,9 @@
 import csv
 import json
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 from xml.etree import ElementTree
 
 import jams
@@ -17,7 +19,16 @@ from data_prep.annotations import read_labels
 from data_prep.classes import VOCABULARIES
 from data_prep.onsets import Onsets
 from data_prep.refused import Refused
-from trainables.notation import NOTE_MAPS, WRITERS, NotationOptions, Transcribed, read_note_map
+from trainables.notation import (
+    NOTE_MAPS,
+    WRITERS,
+    NotationOptions,
+    NoteMap,
+    Transcribed,
+    beats,
+    has_beats,
+    read_note_map,
+)
 
 BEAT_S = 60 / 96
 IN_BARS = NotationOptions(tempo="estimate", align_downbeat=True)
@@ -134,11 +145,109 @@ def test_jams_holds_classes_pitches_and_beats(tmp_path, options):
     assert [of.confidence for of in notes] == pytest.approx(transcribed.onsets.velocities, abs=1e-4)
     assert bool(jam.search(namespace="beat")) == bool(jam.search(namespace="tempo")) == (options.tempo is not None)
     if options is IN_BARS:
-        beats = [(of.time, of.value) for of in jam.search(namespace="beat")[0].data]
-        ones = np.array([time for time, value in beats if value == 1 and time > 0.5])
+        found = [(of.time, of.value) for of in jam.search(namespace="beat")[0].data]
+        ones = np.array([time for time, value in found if value == 1])
+        assert [value for _, value in found] == [at % 4 + 1 for at in range(len(found))]
+        assert found[0][0] == pytest.approx(0.83, abs=0.02)  # what is before it is no whole beat
         into_bars = (ones - 0.83 + 2 * BEAT_S) % (4 * BEAT_S) - 2 * BEAT_S
         assert np.abs(into_bars).max() < 0.02
         assert jam.search(namespace="tempo")[0].data[0].value == pytest.approx(96, rel=0.02)
+    for of in jam.search(namespace="tempo"):
+        assert (of.data[0].confidence == 1) == (options.tempo == 97.3)
+
+
+def kicks(times_s: list[float], seconds: float) -> Transcribed:
+    return Transcribed(Onsets.of(np.array(times_s), np.zeros(len(times_s))), VOCABULARIES[5], seconds)
+
+
+def beats_in(path) -> list[tuple[float, float]]:
+    return [(round(of.time, 3), of.value) for of in jams.load(str(path)).search(namespace="beat")[0].data]
+
+
+@pytest.mark.parametrize(
+    ("from_s", "align", "told"),
+    [
+        (0.2, True, [(0.2, 1), (0.7, 2), (1.2, 3), (1.7, 4), (2.2, 1)]),  # the beginning is no beat
+        (0.2, False, [(0.0, 1), (0.5, 2), (1.0, 3), (1.5, 4), (2.0, 1)]),  # the tempo is taken as given
+        (1.0, True, [(0.0, 3), (0.5, 4), (1.0, 1), (1.5, 2), (2.0, 3)]),
+        (0.4, True, [(0.4, 1), (0.9, 2), (1.4, 3), (1.9, 4), (2.4, 1)]),
+    ],
+)
+def test_beats_are_beats_and_not_where_the_recording_begins(tmp_path, from_s, align, told):
+    transcribed = kicks([from_s + 2 * bar for bar in range(6)], 12.0)
+    options = NotationOptions(tempo=120.0, align_downbeat=align)
+    WRITERS["jams"].write(transcribed, tmp_path / "a.jams", options)
+    assert beats_in(tmp_path / "a.jams")[:5] == told
+    timeline = beats.timeline_of(transcribed, options)
+    assert timeline is not None
+    _, in_bars = timeline.bars_of(timeline.positions_of(np.array([at for at, _ in told])))  # tables count alike
+    assert in_bars == pytest.approx([value for _, value in told])
+
+
+def test_where_no_tempo_is_found_none_is_told(tmp_path):
+    transcribed, options = kicks([1.0, 2.0, 20.0], 30.0), NotationOptions(tempo="estimate")
+    assert not has_beats(transcribed, options)
+    for name in ("jams", "csv", "midi", "roll", "staff"):
+        WRITERS[name].write(transcribed, tmp_path / name, options)
+    jam = jams.load(str(tmp_path / "jams"), strict=True, fmt="json")
+    assert {of.namespace for of in jam.annotations} == {"tag_open", "note_midi"}
+    rows = list(csv.DictReader((tmp_path / "csv").open()))
+    assert [(row["time_s"], row["bar"], row["beat"]) for row in rows] == [
+        (at, "", "") for at in ("1.000", "2.000", "20.000")
+    ]
+    assert tempos(tmp_path / "midi") == [500_000]
+    plain = tmp_path / "plain"
+    WRITERS["roll"].write(transcribed, plain, NotationOptions())
+    assert (tmp_path / "roll").read_bytes() == plain.read_bytes()  # no bar lines
+
+
+def tempos(path) -> list[int]:
+    return [of.tempo for of in mido.MidiFile(path) if of.type == "set_tempo"]
+
+
+@pytest.mark.parametrize(("tempo", "us"), [(None, 500_000), (120.0, 500_000), (96.0, 625_000), (240.0, 250_000)])
+@pytest.mark.parametrize("seconds", [0.0, 21.37, 3601.234])
+def test_a_given_tempo_is_the_only_one(tmp_path, tempo, us, seconds):
+    WRITERS["midi"].write(kicks([0.37, 0.9, 5.11], seconds), tmp_path / "a.mid", NotationOptions(tempo=tempo))
+    assert tempos(tmp_path / "a.mid") == [us]
+
+
+def test_beats_are_looked_for_once_for_all_writers(tmp_path, monkeypatch):
+    looked: list[str] = []
+
+    def counted(find: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*given: Any) -> Any:
+            looked.append(find.__name__)
+            return find(*given)
+
+        return count
+
+    for name in ("estimated_beats", "steady_beats"):
+        monkeypatch.setattr(beats, name, counted(getattr(beats, name)))
+    transcribed = groove()
+    for options in (IN_BARS, NotationOptions(), NotationOptions(tempo=96.0, align_downbeat=True)):
+        for name, writer in WRITERS.items():
+            writer.write(transcribed, tmp_path / name, options)
+    assert looked == ["estimated_beats", "steady_beats"]
+    WRITERS["csv"].write(groove(bars=7), tmp_path / "csv", IN_BARS)
+    assert len(looked) == 3
+
+
+def test_two_classes_of_one_pitch_do_not_cut_each_other(tmp_path):
+    onsets = Onsets.of(
+        np.array([1.0, 1.05, 2.0, 2.0, 3.0, 3.01]), np.array([3, 4, 3, 4, 4, 3]), np.array([0.5] * 5 + [1])
+    )
+    options = NotationOptions(NoteMap("own", {"kick": 36, "snare": 38, "toms": 45, "hi-hat": 42, "cymbals": 42}))
+    WRITERS["midi"].write(Transcribed(onsets, VOCABULARIES[5], 4.0), tmp_path / "a.mid", options)
+    now_s, told = 0.0, []
+    for message in mido.MidiFile(tmp_path / "a.mid"):
+        now_s += message.time
+        if message.type in ("note_on", "note_off"):
+            told.append((round(now_s, 3), message.type == "note_on", message.velocity))
+    assert told == [
+        *((1.0, True, 68), (1.05, False, 0), (1.05, True, 68), (1.15, False, 0)),
+        *((2.0, True, 68), (2.1, False, 0), (3.0, True, 118), (3.1, False, 0)),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".mid", ".csv", ".jams"])

@@ -1,5 +1,6 @@
 """`mirtune transcribe`: files, folders and patterns, several formats, what is there already, what cannot be read."""
 
+import errno
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from trainables import checkpoint as module
 from trainables.checkpoint import Checkpoint
 from trainables.config import TrainingConfig
 from trainables.network import Network
-from trainables.notation import NOTE_MAPS, WRITERS
+from trainables.notation import NOTE_MAPS, WRITERS, Writer
 from trainables.peaks import PeakRule
 from trainables.tasks import TASKS
 from trainables.transcribing_files import find_recordings
@@ -153,21 +154,35 @@ def test_a_file_is_taken_whatever_it_is_called(tmp_path, out, capsys):
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        (["a.wav", "other/a.flac"], "two inputs are named 'a', a.wav and other/a.flac, and would be written to one"),
-        (["."], r"two inputs are named 'a', "),
+        (["a.wav", "other/a.wav"], "two inputs are named 'a.wav', a.wav and other/a.wav, and would be written to one"),
+        (["*/../a.wav"], r"the pattern '\*/\.\./a\.wav' goes up \(\.\.\) after a wildcard; write where it leads to"),
+        (["o*/../../*/a.wav"], "goes up"),
         (["empty"], "the folder empty holds no recording, nor do its folders; expected files ending in .wav"),
         (["*.ogg"], r"no recording matches '\*.ogg'; check the pattern"),
     ],
 )  # fmt: skip
 def test_nothing_is_written_where_inputs_do_not_go_together(tmp_path, monkeypatch, capsys, inputs, words):
     monkeypatch.chdir(tmp_path)
-    for name in ("a.wav", "a.mp3", "other/a.flac"):
+    for name in ("a.wav", "a.mp3", "other/a.wav"):
         write_song(tmp_path / name, 0.1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(Refused, match=words):
         find_recordings(inputs)
     assert main(["transcribe", *inputs, "--out", "out"]) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_what_only_endings_tell_apart_keeps_them(tmp_path, out, monkeypatch, capsys):
+    for name in ("song.wav", "song.mp3", "song.wav.flac", "other.wav", "live/song.wav", "../beside/other.ogg"):
+        write_song(tmp_path / "in" / name, 0.1)
+    monkeypatch.chdir(tmp_path / "in")
+    inputs = [".", "../beside/*.ogg", "./other.wav", "live/../other.wav"]  # one of them three times
+    assert main(["transcribe", *inputs, "--out", str(out), "--format", "midi", "csv"]) == 0
+    places = ("song.wav", "song.mp3", "song.wav.flac", "other.wav", "other.ogg", "live/song")
+    assert made(out) == {f"{place}{ending}" for place in places for ending in (".mid", ".csv")}
+    assert f"song.mp3: 0 onsets in {out}/song.mp3.mid, .csv" in re.sub(
+        r"\d+ onsets?", "0 onsets", capsys.readouterr().out
+    )
 
 
 def test_endings_of_outputs_are_compared_too(tmp_path, out, capsys):
@@ -191,6 +206,66 @@ def test_bad_files_do_not_stop_the_others(tmp_path, out, capsys):
     assert sum("1c.wav holds no audio samples" in line for line in told) == 1
     assert sum("no audio file at" in line and "gone.wav" in line for line in told) == 1
     assert told[-1] == "mirtune: 4 of 7 recordings could not be transcribed, for the reasons above"
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """Three recordings, and a function that has the tables of one of them raise an error."""
+    for number in range(3):
+        write_song(tmp_path / "in" / f"{number}.wav", 0.5)
+
+    def fail(error: BaseException) -> None:
+        def write(transcribed, path, options):
+            if transcribed.title == "1":
+                raise error
+            WRITTEN(transcribed, path, options)
+
+        monkeypatch.setitem(WRITERS, "csv", Writer(".csv", "", write))
+
+    return fail
+
+
+WRITTEN = WRITERS["csv"].write
+
+
+def test_a_mistake_of_ours_does_not_stop_the_others(tmp_path, out, failing, capsys):
+    failing(RuntimeError("a tensor\nis none"))
+    line = ["transcribe", str(tmp_path / "in"), "--out", str(out), "--format", "csv"]
+    assert main(line) == 1
+    assert made(out) == {"0.csv", "2.csv"}
+    text = r"in/1\.wav could not be transcribed because of a mistake in mirtune \(RuntimeError: a tensor\\nis none\)"
+    assert re.search(f"mirtune: .*{text}", capsys.readouterr().err)
+    (tmp_path / "in" / "0a.wav").write_bytes(b"")
+    assert main(line) == 1
+    told = capsys.readouterr().err
+    assert re.search(f"^/.*{text}; report it$", told, re.MULTILINE)
+    assert "mirtune: 2 of 4 recordings could not be transcribed, for the reasons above" in told
+    assert main(["-v", *line]) == 1
+    assert "RuntimeError: a tensor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "no space left on the disk"),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), 2, "out: Permission denied"),
+        (KeyboardInterrupt(), 130, "1 of 3 recordings are done, their files whole"),
+    ],
+)
+def test_what_the_next_would_meet_too_stops_all(tmp_path, out, failing, capsys, error, status, words):
+    failing(error)
+    assert main(["transcribe", str(tmp_path / "in"), "--out", str(out), "--format", "csv"]) == status
+    assert made(out) == {"0.csv"}
+    assert words in capsys.readouterr().err
+
+
+def test_a_tempo_that_cannot_be_estimated_is_told(tmp_path, out, capsys):
+    song = write_song(tmp_path / "song.wav", 0.5)
+    for given, told in (
+        ("--tempo estimate", True), ("--format staff", True), ("", False), ("--tempo 90 --format jams", False),
+    ):  # fmt: skip
+        assert main(["transcribe", str(song), "--out", str(out), *given.split()]) == 0
+        assert ("song.wav: too few onsets for an estimate of the tempo" in capsys.readouterr().err) == told
 
 
 def test_a_name_too_long_for_an_output_is_one_bad_file(tmp_path, out, capsys):
@@ -306,11 +381,15 @@ def test_ctrl_c_leaves_whole_files_and_says_how_to_go_on(tmp_path, out, shipped,
     line = ["transcribe", str(tmp_path / "in"), "--out", str(out), "--format", "midi", "csv", "--skip-existing"]
     command = [sys.executable, "-c", STOPPED, str(shipped), *line]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 50
-    while len(made(out, ".csv")) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    try:
+        deadline = time.monotonic() + 50
+        while len(made(out, ".csv")) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 130
     assert "of 20 recordings are done, their files whole" in told
     assert told.splitlines()[-1] == "mirtune: stopped; the same command with --skip-existing goes on"

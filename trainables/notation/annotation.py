@@ -5,17 +5,18 @@ from pathlib import Path
 from data_prep.files import write_atomically
 from data_prep.refused import printable
 from trainables.notation.beats import timeline_of
-from trainables.notation.transcribed import NotationOptions, Transcribed
+from trainables.notation.transcribed import ESTIMATED, NotationOptions, Transcribed
+
+ESTIMATE_IS_RIGHT = 0.83  # the format wants a number: the share of Groove's performances whose tempo is found
 
 
 def write_jams(transcribed: Transcribed, path: Path, options: NotationOptions) -> None:
     """Write a JAMS file, atomically: the onsets' classes as `tag_open` and their pitches as `note_midi`.
 
     The confidence of both is the onset's strength. With a tempo there are also `beat`, whose values count the beats of
-    bars, and `tempo`.
+    bars, and `tempo`, of confidence 1 where it was given; neither where none can be estimated.
     """
     import jams
-    import numpy as np
 
     onsets, seconds = transcribed.onsets, transcribed.end_s
     timeline, pitches = timeline_of(transcribed, options), options.note_map.of(transcribed.classes)
@@ -27,19 +28,18 @@ def write_jams(transcribed: Transcribed, path: Path, options: NotationOptions) -
         "note_midi": (times_s, [float(pitches[index]) for index in of], strengths),
     }
     if timeline is not None:
-        inside = timeline.times_s <= seconds
-        _, beats = timeline.bars_of(timeline.positions[inside])
-        known = [None] * int(inside.sum())
-        columns["beat"] = (timeline.times_s[inside].tolist(), np.rint(beats).tolist(), known)
-    for namespace, (starts_s, values, sure) in columns.items():
+        beats_s, beats = timeline.beats(seconds)
+        columns["beat"] = (beats_s.tolist(), beats.tolist(), [None] * len(beats))
+    for namespace, (starts_s, values, confidences) in columns.items():
         annotation = jams.Annotation(namespace, time=0, duration=seconds)
-        for time_s, value, confidence in zip(starts_s, values, sure, strict=True):
+        for time_s, value, confidence in zip(starts_s, values, confidences, strict=True):
             annotation.append(time=time_s, duration=0.0, value=value, confidence=confidence)
         annotation.annotation_metadata.annotation_tools = "mirtune"
         jam.annotations.append(annotation)
     if timeline is not None:
         tempo = jams.Annotation("tempo", time=0, duration=seconds)
-        tempo.append(time=0.0, duration=seconds, value=timeline.bpm, confidence=1.0)
+        sure = ESTIMATE_IS_RIGHT if options.tempo == ESTIMATED else 1.0
+        tempo.append(time=0.0, duration=seconds, value=timeline.bpm, confidence=sure)
         jam.annotations.append(tempo)
     with write_atomically(path) as temporary:
         jam.save(str(temporary), fmt="jams")  # validates

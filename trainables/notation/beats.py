@@ -7,12 +7,13 @@ already: a tempo by autocorrelation, then the beats at about that tempo that mee
 import numpy as np
 
 from trainables.notation.timeline import Pulse, Timeline
-from trainables.notation.transcribed import NotationOptions, Transcribed
+from trainables.notation.transcribed import ESTIMATED, NotationOptions, Transcribed
 
 RATE_HZ = 100  # of the curve that beats are found in
 BLUR_S = 0.02  # an onset that is this far from a beat counts 61 %
-LIKELY_BPM, OCTAVES = 110.0, 0.8  # tempos are likely around here, that far around
+LIKELY_BPM, OCTAVES = 110.0, 1.1  # tempos are likely around here, that far around
 REPEATS = (1, 2, 4, 8)  # beats after which drums are alike; a lag of several is known less exactly than one
+LEAST = 1e-3  # how unlike the curve may be after one of them, against how it is like itself at once
 SLOWEST, FASTEST = 50.0, 220.0  # beats a minute that are estimated
 STEADINESS = 300.0  # what beats lose that are not a period apart, against what onsets are worth
 WEIGHTS = {"kick": 1.0, "snare": 1.0, "toms": 0.5}  # of onsets of a class, as beats go
@@ -26,23 +27,39 @@ ON_BEAT = 0.15  # beats: how far from one a hit is still on it
 
 
 def timeline_of(transcribed: Transcribed, options: NotationOptions, always: bool = False) -> Timeline | None:
-    """Positions of the score, or None without a tempo.
+    """Positions of the score, or None without a tempo, and where none can be estimated.
 
-    Where there must be one ``always``, as on a staff, beats are estimated, and bars begin at downbeats in any case.
+    Where there must be one ``always``, as on a staff, beats are estimated, or 120 a minute from the beginning, and bars
+    begin at downbeats in any case. A given tempo begins with the recording where bars do.
     """
     if options.tempo is None and not always:
         return None
-    onsets, end_s = transcribed.onsets, transcribed.end_s
-    weights = np.array([WEIGHTS.get(name, OTHERS) for name in transcribed.classes])[onsets.classes]
-    if isinstance(options.tempo, int | float):
-        beats_s = steady_beats(onsets.times_s, weights, float(options.tempo), end_s)
-    else:
-        found_s = estimated_beats(onsets.times_s, weights)
-        if found_s is None:
-            return Timeline.steady(end_s, options.beats_per_bar)
-        beats_s = found_s
+    end_s, aligned = transcribed.end_s, options.align_downbeat or always
+    if isinstance(options.tempo, int | float) and not aligned:
+        return Timeline.steady(end_s, options.beats_per_bar, float(options.tempo))
+    beats_s = beats_of(transcribed, options.tempo)
+    if beats_s is None:
+        return Timeline.steady(end_s, options.beats_per_bar) if always else None
     pulse = Pulse(beats_s, downbeat_of(beats_s, transcribed, options.beats_per_bar))
-    return Timeline.of(pulse, end_s, options.beats_per_bar, options.align_downbeat or always)
+    return Timeline.of(pulse, end_s, options.beats_per_bar, aligned)
+
+
+def has_beats(transcribed: Transcribed, options: NotationOptions) -> bool:
+    """Whether a tempo is given, or beats are found in the onsets."""
+    return isinstance(options.tempo, int | float) or beats_of(transcribed, options.tempo) is not None
+
+
+def beats_of(transcribed: Transcribed, tempo: float | str | None) -> np.ndarray | None:
+    """Beats (B,) at a tempo, or estimated ones; found once for each. None where there are none to find."""
+    found, key = transcribed.found, tempo if isinstance(tempo, int | float) else ESTIMATED
+    if key not in found:
+        onsets = transcribed.onsets
+        weights = np.array([WEIGHTS.get(name, OTHERS) for name in transcribed.classes])[onsets.classes]
+        if isinstance(key, str):
+            found[key] = estimated_beats(onsets.times_s, weights)
+        else:
+            found[key] = steady_beats(onsets.times_s, weights, float(key), transcribed.end_s)
+    return found[key]
 
 
 def steady_beats(times_s: np.ndarray, weights: np.ndarray, bpm: float, end_s: float) -> np.ndarray:
@@ -92,13 +109,15 @@ def onset_curve(times_s: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def period_of(curve: np.ndarray) -> float:
-    """Frames between beats: where the curve is most like itself, at a likely tempo."""
+    """Frames between beats: where the curve is most like itself after all of REPEATS, at a likely tempo.
+
+    By the product: in a sum the bars of a plain pattern outvote its beats, so that two thirds of the tempo win.
+    """
     size = 1 << (2 * len(curve)).bit_length()
     alike = np.fft.irfft(np.abs(np.fft.rfft(curve - curve.mean(), size)) ** 2, size)
     lags = np.arange(int(60 * RATE_HZ / FASTEST), int(60 * RATE_HZ / SLOWEST) + 1)
-    of_bars = sum(
-        np.max([alike[beats * lags + slack] for slack in range(1 - beats, beats)], axis=0) for beats in REPEATS
-    )
+    after = [np.max([alike[beats * lags + slack] for slack in range(1 - beats, beats)], axis=0) for beats in REPEATS]
+    of_bars = np.prod(np.clip(np.array(after) / alike[0], LEAST, None), axis=0) ** (1 / len(REPEATS))
     likely = np.exp(-0.5 * (np.log2(60 * RATE_HZ / lags / LIKELY_BPM) / OCTAVES) ** 2)
     at = int(np.argmax(of_bars * likely))
     below, here, above = alike[lags[at] - 1 : lags[at] + 2]

@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep.files import write_atomically
 from data_prep.midi import DRUM_CHANNEL
+from data_prep.onsets import Onsets
 from data_prep.refused import printable
 from trainables.notation.beats import timeline_of
 from trainables.notation.timeline import Timeline
@@ -27,7 +28,9 @@ def write_midi(transcribed: Transcribed, path: Path, options: NotationOptions) -
     timeline = timeline_of(transcribed, options) or Timeline.steady(transcribed.end_s, options.beats_per_bar)
     ticks, tempos_us = tempo_map(timeline)
     events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = [
-        (tick, 0, mido.MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in zip(ticks, tempos_us, strict=True)
+        (tick, 0, mido.MetaMessage("set_tempo", tempo=tempo))
+        for tick, tempo, before in zip(ticks, tempos_us, [0, *tempos_us], strict=False)
+        if tempo != before
     ]
     events += [(tick, 0, sign) for tick, sign in _time_signatures(timeline)]
     clock_us = np.append(0, np.cumsum(np.diff(ticks) * tempos_us[:-1])) / TICKS_PER_BEAT
@@ -36,9 +39,11 @@ def write_midi(transcribed: Transcribed, path: Path, options: NotationOptions) -
         at = np.maximum(np.searchsorted(clock_us, time_s * 1e6, side="right") - 1, 0)
         return np.rint(ticks[at] + (time_s * 1e6 - clock_us[at]) * TICKS_PER_BEAT / tempos_us[at]).astype(np.int64)
 
-    onsets = transcribed.onsets
-    for index, pitch in enumerate(options.note_map.of(transcribed.classes)):
-        own = onsets[onsets.classes == index]
+    onsets, pitches = transcribed.onsets, np.array(options.note_map.of(transcribed.classes))
+    for pitch in np.unique(pitches).tolist():
+        own = onsets[pitches[onsets.classes] == pitch]
+        if np.sum(pitches == pitch) > 1:  # what is struck together in two classes of one pitch is one note
+            own = Onsets.of(own.times_s, np.zeros(len(own)), own.velocities).merged()
         starts = tick_of(own.times_s)
         ends = np.maximum(tick_of(own.times_s + NOTE_S), starts + 1)
         ends[:-1] = np.minimum(ends[:-1], starts[1:])  # no note outlasts the next

@@ -31,11 +31,10 @@ def write_roll(transcribed: Transcribed, path: Path, options: NotationOptions) -
     for row, axes in enumerate(figure.subplots(rows, 1, squeeze=False)[:, 0]):
         from_s, to_s = row * row_s, (row + 1) * row_s
         if timeline is not None:
-            inside = (timeline.times_s >= from_s) & (timeline.times_s < min(to_s, end_s))
-            _, beats = timeline.bars_of(timeline.positions)
-            begins = np.abs(beats - 1) < 1e-6
-            axes.vlines(timeline.times_s[inside & ~begins], 0, len(classes), color="0.9", linewidth=0.7)
-            axes.vlines(timeline.times_s[inside & begins], 0, len(classes), color="0.55", linewidth=1.0)
+            beats_s, beats = timeline.beats(end_s)
+            inside, begins = (beats_s >= from_s) & (beats_s < to_s), beats == 1
+            axes.vlines(beats_s[inside & ~begins], 0, len(classes), color="0.9", linewidth=0.7)
+            axes.vlines(beats_s[inside & begins], 0, len(classes), color="0.55", linewidth=1.0)
         for index, colour in enumerate(colours_of(classes)):
             floor = len(classes) - 1 - index
             own = (onsets.classes == index) & (onsets.times_s >= from_s) & (onsets.times_s < to_s)

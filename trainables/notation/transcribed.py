@@ -28,6 +28,8 @@ class Transcribed:
     classes: tuple[str, ...]
     seconds: float
     title: str = ""
+    # beats by tempo, as far as they were looked for: the writers of one transcription find them once
+    found: dict[float | str, np.ndarray | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         times_s = self.onsets.times_s
@@ -48,9 +50,9 @@ class NotationOptions:
 
     ``tempo`` is beats a minute, ``"estimate"`` to have beats found in the onsets, or None: then MIDI files tell 120
     beats a minute, tables have no bars, and scores, which need beats, estimate them. ``align_downbeat`` lets bars
-    begin where a downbeat is taken to be, else at the beginning of the recording. ``velocity`` is the same for all
-    notes, or None for one that follows each onset's strength. ``steps_per_beat`` is the grid of scores, or None for
-    the one that each beat fits best.
+    begin where a downbeat is taken to be, else at the beginning of the recording, from where on a given tempo is told.
+    ``velocity`` is the same for all notes, or None for one that follows each onset's strength. ``steps_per_beat`` is
+    the grid of scores, or None for the one that each beat fits best.
     """
 
     note_map: NoteMap = field(default_factory=NoteMap)
@@ -77,8 +79,9 @@ class NotationOptions:
 
 @dataclass(frozen=True)
 class Writer:
-    """A format: the ending of its files, what they are in a few words, and what writes them."""
+    """A format: the ending of its files, what they are in a few words, what writes them, and whether it needs beats."""
 
     suffix: str
     what: str
     write: Callable[[Transcribed, Path, NotationOptions], None]
+    needs_beats: bool = False

@@ -1,8 +1,7 @@
 """`mirtune transcribe`."""
 
 import argparse
-import errno
-import time
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from tuner.commands.common import (
     print_json,
     rule_of,
 )
+from tuner.transcribing import PLOT, as_json, in_short, tell_refused, transcribe_all
 
 if TYPE_CHECKING:
     from trainables.notation import NotationOptions
     from trainables.transcribing_files import Recording
-    from trainables.transcription import Transcriber
 
 SUMMARY = "transcribe audio files: MIDI, tables, scores, pictures"
 EXAMPLES = (
@@ -34,8 +33,7 @@ EXAMPLES = (
 )  # fmt: skip
 STOPPED = "the same command with --skip-existing goes on"
 FORMATS = ("midi", "csv", "jams", "musicxml", "roll", "staff")  # of trainables.notation, which takes long to import
-PLOT, PLOT_ENDING = "plot", ".png"
-OF_ONE_PATH = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)  # other errors are those of the disk or folder
+PLOT_ENDING = ".png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,14 +91,15 @@ def run(arguments: argparse.Namespace) -> None:
     skipped = len(planned) - len(wanted)
     if arguments.dry_run:
         if arguments.json:
-            print_json([_shown(of, outputs) for of, outputs in wanted])
+            print_json([as_json(of, outputs) for of, outputs in wanted])
             return
         for of, outputs in wanted:
-            print(printable(f"{of.audio} -> {_in_short(of, outputs)}"))
+            print(printable(f"{of.audio} -> {in_short(of, outputs)}"))
         print(f"{len(wanted)} to transcribe{f', {skipped} are there' if skipped else ''}; nothing was written")
         return
 
     shown: list[dict[str, Any]] = []
+    unexpected: list[Exception] = []
     if wanted:
         from trainables.transcription import Transcriber
         from tuner.registry import resolve
@@ -109,108 +108,21 @@ def run(arguments: argparse.Namespace) -> None:
         transcriber = Transcriber(checkpoint, rule_of(checkpoint, arguments), gains_db)
         options.note_map.of(checkpoint.classes)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        shown = _transcribed(transcriber, wanted, options, arguments, skipped)
+        shown, unexpected = transcribe_all(transcriber, wanted, options, lines=not arguments.json, skipped=skipped)
     elif not arguments.json:
         print(f"all {skipped} are there already; nothing to transcribe")
     if arguments.json:
         print_json(shown)
-    _tell_refused([of["refused"] for of in shown if "refused" in of], len(wanted))
-
-
-def _transcribed(
-    transcriber: "Transcriber",
-    wanted: list[tuple["Recording", dict[str, Path]]],
-    options: "NotationOptions",
-    arguments: argparse.Namespace,
-    skipped: int,
-) -> list[dict[str, Any]]:
-    """What was made of each recording; one that cannot be read, or written down, is told of and left out."""
-    from data_prep.refused import Refused, printable
-    from tuner.telling import Progress, say, warn
-
-    if skipped:
-        say(f"{skipped} of {skipped + len(wanted)} are there already")
-    shown: list[dict[str, Any]] = []
-    try:
-        with Progress("transcribed", len(wanted), "recordings" if len(wanted) > 1 else "recording") as progress:
-            for recording, outputs in wanted:
-                began = time.monotonic()
-                try:
-                    made = _transcribe_one(transcriber, recording, outputs, options)
-                except (Refused, OSError) as error:  # the others are transcribed all the same
-                    if isinstance(error, OSError) and error.errno not in OF_ONE_PATH:
-                        raise
-                    shown.append({"audio": str(recording.audio), "refused": _reason(error)})
-                    progress.advance(1, f"refused: {recording.audio.name}")
-                    continue
-                times = made["seconds"] / max(time.monotonic() - began, 1e-9)
-                shown.append(made)
-                if not arguments.json:
-                    onsets = f"{made['onsets']:,} onset{'s' * (made['onsets'] != 1)}"
-                    print(printable(f"{recording.name}: {onsets} in {_in_short(recording, outputs)}"), flush=True)
-                progress.advance(1, f"{times:.0f} times real time, {recording.audio.name}")
-    except KeyboardInterrupt:
-        done = sum("refused" not in of for of in shown)
-        warn(f"{done} of {len(wanted)} recordings are done, their files whole")
-        raise
-    return shown
-
-
-def _transcribe_one(
-    transcriber: "Transcriber", recording: "Recording", outputs: dict[str, Path], options: "NotationOptions"
-) -> dict[str, Any]:
-    """Transcribe a recording and write its outputs, each whole or not at all."""
-    from trainables.notation import WRITERS
-    from trainables.transcription import SHOWN_S, plot
-
-    heard = transcriber.transcribe(recording.audio, (0.0, SHOWN_S if PLOT in outputs else 0.0))
-    transcribed = heard.titled(recording.audio.stem)
-    for name, path in outputs.items():
-        if name == PLOT:
-            plot(heard, path, title=recording.audio.name)
-        else:
-            WRITERS[name].write(transcribed, path, options)
-    return {**_shown(recording, outputs), "seconds": heard.seconds, "onsets": len(heard.onsets)}
-
-
-def _shown(recording: "Recording", outputs: dict[str, Path]) -> dict[str, str]:
-    return {"audio": str(recording.audio), **{name: str(path) for name, path in outputs.items()}}
-
-
-def _in_short(recording: "Recording", outputs: dict[str, Path]) -> str:
-    """The outputs for people: "out/song.mid, .csv"."""
-    first, *others = outputs.values()
-    return ", ".join([str(first), *(path.name.removeprefix(recording.place.name) for path in others)])
-
-
-def _reason(error: Exception) -> str:
-    from data_prep.refused import printable
-
-    if isinstance(error, OSError):
-        return printable(f"{error.filename} cannot be written ({error.strerror}); give another --out")
-    return str(error)
-
-
-def _tell_refused(reasons: list[str], of: int) -> None:
-    """Refused where any recording was: with its reason, or how many there are after a line of each."""
-    from data_prep.refused import Refused
-    from tuner.telling import warn
-
-    if len(reasons) == 1:
-        raise Refused(reasons[0])
-    for reason in reasons:
-        warn(reason)
-    if reasons:
-        raise Refused(f"{len(reasons)} of {of} recordings could not be transcribed, for the reasons above")
+    tell_refused(shown, unexpected)
 
 
 def _refuse_shared(planned: list[tuple["Recording", dict[str, Path]]]) -> None:
     from data_prep.refused import Refused
 
-    writer: dict[Path, Path] = {}
+    writer: dict[str, Path] = {}
     for recording, outputs in planned:
         for path in outputs.values():
-            if (other := writer.setdefault(path, recording.audio)) is not recording.audio:
+            if (other := writer.setdefault(os.path.normpath(path), recording.audio)) is not recording.audio:
                 raise Refused(f"{other} and {recording.audio} would both be written to {path}; rename one of them")
 
 

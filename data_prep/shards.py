@@ -183,7 +183,8 @@ class Corpus:
         held = [name for name, summary in self.manifest.splits.items() if summary.tracks]
         if split not in held and not (split == "all" and held):
             shown = ", ".join(held) or "none at all"
-            raise Refused(f"corpus {self.manifest.corpus!r} has no {split} tracks; it holds {shown}")
+            instead = "; --split all takes these" if split == "test" and held else ""
+            raise Refused(f"corpus {self.manifest.corpus!r} has no {split} tracks; it holds {shown}{instead}")
 
     def rows(self, split: str) -> "pd.DataFrame":
         """The tracks of one split, or of "all"; Refused where there are none."""

@@ -88,7 +88,7 @@ def parser() -> Parser:
 
 
 def _add_manners(parser: Parser, default: Any) -> None:
-    quiet = "no progress and no notes; results, warnings and errors remain"
+    quiet = "no progress; results, what is noted of them, warnings and errors remain"
     parser.add_argument("-q", "--quiet", action="store_true", default=default, help=quiet)
     parser.add_argument("-v", "--verbose", action="store_true", default=default, help="show the traceback of an error")
 

@@ -178,8 +178,8 @@ def lines(options: SweepOptions, plan: Plan, found: Forecast) -> list[str]:
         said += [
             f"  pace      {middle} windows/s a trial ({slow} to {fast})",
             f"            from {found.pace.source}",
-            f"  time      {middling} at most ({quick} to {long}, were all trials as fast or as slow as these)",
-            "            besides the test at the end; trials that stop early make it shorter",
+            f"  time      about {middling} ({quick} to {long}, were all trials as fast or as slow as these)",
+            "            if no trial stops early; besides half a minute for Ray's start and the test at the end",
         ]
     if found.time_budget_s is not None:
         said.append(f"  budget    ends after {in_time(found.time_budget_s)} in any case")

@@ -83,7 +83,7 @@ COLUMNS = (
     Column("run", "run", WORDS, 0),
     Column("link", "link", WORDS, 0),
 )
-ZERO_SHOT_RANK = 3
+FIRST, ZERO_SHOT_RANK = 1, 3
 AFTER = "protocol"  # which zero-shot columns stand after
 
 
@@ -104,10 +104,13 @@ def columns_of(rows: Rows, kind: type, zero_shot: Sequence[str] | None = None) -
     names = {of.name for of in fields(kind)}
     metrics = {row.metric for row in rows if row.metric}
     metric = printable(in_words(metrics.pop())) if len(metrics) == 1 else "score"
+    every = any(isinstance(row, Row) and not row.best for row in rows)
+    telling = {"sweep"} if kind is TrialRow else {"version"} if every else set()  # what tells rows apart
     found = []
     for column in COLUMNS:
         if column.name in names:
-            found.append(replace(column, heading=column.heading.format(metric=metric)))
+            rank = FIRST if column.name in telling else column.rank
+            found.append(replace(column, heading=column.heading.format(metric=metric), rank=rank))
         if column.name == AFTER and "zero_shot" in names:
             rank = 1 if zero_shot else ZERO_SHOT_RANK
             of = there if zero_shot is None else zero_shot

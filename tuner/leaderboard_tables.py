@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.refused import printable
 from tuner.leaderboard import Row, TrialRow
 from tuner.leaderboard_columns import SCORE, TIME, WORDS, Column, Rows, columns_of
+from tuner.telling import in_words, markdown
 from tuner.zero_shot import PREFIX
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ FRAME = 3  # of each column: a line and two spaces
 KEYS = ("corpus", "architecture", "trial")  # they begin each part of a table in several parts
 ACTIVE = set("[:\\")  # what markup and emoji begin with
 FORMULA = tuple("=+-@＝＋－＠")
-_MARKDOWN = re.compile(r"([\\`*\[\]|~#]|(?<!\w)_|_(?!\w))")
 
 
 def tables(
@@ -58,11 +58,11 @@ def as_csv(rows: Rows, columns: Sequence[Column]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_no_formula(printable(column.name)) for column in columns)
+    writer.writerow(no_formula(printable(column.name)) for column in columns)
     for row in rows:
         values = ((column, column.value(row)) for column in columns)
         writer.writerow(
-            _no_formula(column.text(row)) if column.kind == WORDS else "" if value is None else value
+            no_formula(column.text(row)) if column.kind == WORDS else "" if value is None else value
             for column, value in values
         )
     return text.getvalue()
@@ -71,10 +71,10 @@ def as_csv(rows: Rows, columns: Sequence[Column]) -> str:
 def as_markdown(rows: Rows, columns: Sequence[Column]) -> str:
     """A table for a page, its runs as links where the store is a server."""
     shown = [column for column in columns if column.name != "link"]
-    lines = [[_escaped(column.heading) for column in shown]]
+    lines = [[markdown(column.heading) for column in shown]]
     lines.append(["---" if column.kind in (WORDS, TIME) else "---:" for column in shown])
     for row in rows:
-        texts = {column.name: _escaped(column.text(row)) for column in shown}
+        texts = {column.name: markdown(column.text(row)) for column in shown}
         if row.link and "run" in texts:
             texts["run"] = f"[{row.run[:8]}]({row.link})"
         lines.append(list(texts.values()))
@@ -99,6 +99,13 @@ def zero_shot_note(rows: Rows, columns: Sequence[Column]) -> str:
     for corpus, way in sorted(ways):
         by_way.setdefault(way, []).append(corpus)
     return "; ".join(f"zero-shot on {', '.join(corpora)}: {way}" for way, corpora in by_way.items())
+
+
+def union_note(rows: Rows, columns: Sequence[Column]) -> str:
+    """What the test score of models trained on several corpora is; empty where none is shown."""
+    unions = any("+" in row.corpus and getattr(row, "test", None) is not None for row in rows)
+    shown = unions and any(column.name == "test" for column in columns)
+    return "test of models trained on several corpora: the mean over those that have test tracks" if shown else ""
 
 
 def _says_something(column: Column, rows: Rows) -> bool:
@@ -185,8 +192,6 @@ def _cell(text: str, link: str = "") -> "Text | str":
 
 
 def _title(rows: Rows) -> str:
-    from tuner.telling import in_words
-
     metrics = {row.metric for row in rows if row.metric}
     metric = printable(in_words(metrics.pop())) if len(metrics) == 1 else "score"
     if rows and isinstance(rows[0], TrialRow):
@@ -195,11 +200,6 @@ def _title(rows: Rows) -> str:
     return f"{'Every version: ' if every else 'Best '}{metric} per corpus and architecture"
 
 
-def _no_formula(text: str) -> str:
+def no_formula(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula."""
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
-
-
-def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is, HTML in it too."""
-    marked = _MARKDOWN.sub(r"\\\1", text)
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

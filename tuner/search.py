@@ -99,6 +99,10 @@ def _announce(
     if records:
         ended = len(_ended(records))
         say(f"it goes on: {ended} trials have ended, {len(records) - ended} go on where they were")
+    if options.time_budget_s is not None:
+        from tuner.forecast import in_time
+
+        say(f"the time budget is {in_time(options.time_budget_s)}")
     if packing.waits:
         say("the cluster has no room for a trial yet: waiting for its machines")
 
@@ -142,7 +146,7 @@ class _Limits(tune.Stopper):
 
     def __init__(self, watcher: Watcher, is_held: Callable[[], bool], deadline: float) -> None:
         self.watcher, self.is_held, self.deadline = watcher, is_held, deadline
-        self.out_of_time = self.interrupted = False
+        self.out_of_time = self.interrupted = self.told = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """A trial alone is never stopped here."""
@@ -151,6 +155,9 @@ class _Limits(tune.Stopper):
     def stop_all(self) -> bool:
         """Whether all trials have to stop now."""
         self.out_of_time = self.out_of_time or time.monotonic() > self.deadline
+        if self.interrupted and not self.told:  # not in the signal's handler, which may break into another line
+            self.told = True
+            say("stopping: what trials have reached is kept; Ctrl-C again stops at once")
         return self.interrupted or self.out_of_time or bool(self.watcher.full) or not self.is_held()
 
     @contextmanager

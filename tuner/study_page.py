@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.refused import printable
 from data_prep.versions import version_of
-from tuner.leaderboard_tables import _escaped, _no_formula
+from tuner import telling
+from tuner.leaderboard_tables import no_formula
 from tuner.studies import ARCHITECTURE
 from tuner.study_cells import as_json
 from tuner.study_grid import ZERO_SHOT_MARK, Value, grid_of, scores_of_cells
@@ -87,7 +88,7 @@ def _md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _md(text: str) -> str:
     """As Markdown shows it and a table takes it."""
-    return _escaped(printable(text))
+    return telling.markdown(text)
 
 
 def _md_value(value: Value | None) -> str:
@@ -147,5 +148,5 @@ def as_csv(studied: "Studied") -> str:
             row += [entry.trials, entry.epochs, f"{entry.gpu_hours:.4f}", f"{entry.trial_hours:.4f}"]
             row += ["" if of is None else of for of in (entry.parameters, entry.validation)]
             row += [as_json(entry.hyperparameters), printable(entry.error)]
-            writer.writerow([_no_formula(of) if isinstance(of, str) else of for of in row])
+            writer.writerow([no_formula(of) if isinstance(of, str) else of for of in row])
     return text.getvalue()

@@ -64,7 +64,7 @@ def tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
 
 def unseen_tracks(source: Path | None, options: PrepOptions) -> Iterator[Track]:
     """The grooves of `demo_unseen`; a source folder is not needed."""
-    seconds = SPLIT_SHARES["test"] * 3600 * (options.hours or HOURS)
+    seconds = 3600 * (options.hours or SPLIT_SHARES["test"] * HOURS)
     yield from _generated(UNSEEN_STYLES, "test", seconds, options)
 
 

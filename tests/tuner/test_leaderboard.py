@@ -230,6 +230,20 @@ def test_names_are_no_formulas_in_a_spreadsheet(begin):
     assert ",-0.5," in as_csv([negative], list(named([negative]).values()))
 
 
+def test_what_tells_rows_apart_is_shown_at_80_columns():
+    versions = [replace(BARE, version=of, best=of == 2) for of in (1, 2)]
+    shown = printed(tables(versions, width=80)[0], 80)
+    assert "version" in shown
+    assert "older" not in shown
+    assert "ranks" in printed(tables([TRIAL], width=80)[0], 80)
+
+
+def test_the_score_of_a_union_is_told(stored, capsys):
+    stored([version(corpora="demo+groove", test="0.3", protocol="tracks")])
+    assert main(["leaderboard", "--tracking-uri", "sqlite:///x.db"]) == 0
+    assert "test of models trained on several corpora: the mean over" in capsys.readouterr().err
+
+
 def test_markdown_shows_names_as_they_are():
     link = f"https://mlflow.example.org/#/experiments/1/runs/{FULL.run}"
     row = replace(FULL, corpus="a|b <b>*c*</b> [d](e) _f_ enst_mdb `g` &amp;", link=link)

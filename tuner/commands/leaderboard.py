@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -158,15 +159,16 @@ def _print_tables(
 ) -> None:  # fmt: skip
     from rich.console import Console
 
-    from tuner.leaderboard_tables import tables, zero_shot_note
+    from tuner.leaderboard_tables import tables, union_note, zero_shot_note
     from tuner.telling import safe, say
 
     console = Console()
-    width = console.width if console.is_terminal else WIDTH
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
     shown, left = tables(rows, some or columns, width, asked=some is not None)
     for table in shown:
         print_table(table)
-    if note := zero_shot_note(rows, [column for column in some or columns if column not in left]):
+    kept = [column for column in some or columns if column not in left]
+    for note in filter(None, (zero_shot_note(rows, kept), union_note(rows, kept))):
         say(note)
     missed = [column.name for column in left if column.rank < MINOR]
     if missed:

@@ -17,7 +17,7 @@ EXAMPLES = (
     ("a track: its spectrogram with the onsets in it", "mirtune show mdb --track first"),
     (
         "the same, to be heard: music left, a click on each onset right",
-        "mirtune show mdb --track MusicDelta_Punk --click",
+        "mirtune show mdb --track Punk --click",
     ),
 )
 SHOWN_LABELS = 20

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tuner.records import TrialRecord
 
 MOST_WINDOWS = 64  # that are looked at, evenly spread over the validation split
+FEWEST_WINDOWS, QUICK_PARAMETERS = 12, 4_000_000  # of larger networks fewer: people wait for the page
 FEWEST_ONSETS = 4  # of a window that is shown, where there are such
 TICKS_HZ = (50, 200, 1_000, 5_000)
 COLOUR_MAP = "magma"
@@ -72,7 +73,8 @@ def _examples(sweep: Gathered, best: "TrialRecord", corpora: "Sequence[Corpus]")
     for corpus in corpora:
         check_classes(checkpoint, corpus)
     data = SplitData(corpora, "validation")
-    looked_at = np.unique(np.linspace(0, len(data) - 1, min(MOST_WINDOWS, len(data))).round().astype(int))
+    most = max(FEWEST_WINDOWS, min(MOST_WINDOWS, MOST_WINDOWS * QUICK_PARAMETERS // checkpoint.parameters))
+    looked_at = np.unique(np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int))
     heard = _hear(checkpoint, task, data, looked_at)
     chosen = heard.chosen(task.mode)
     if not chosen:

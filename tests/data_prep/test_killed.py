@@ -219,7 +219,7 @@ def test_interrupted(whom, run, whole):
     preparation.until(lambda: preparation.records and preparation.writers())
     (os.kill if whom == "the driver" else os.killpg)(preparation.process.pid, signal.SIGINT)
     assert preparation.end() == 130
-    assert preparation.said().splitlines()[-1] == "mirtune: stopped"
+    assert preparation.said().splitlines()[-1] == "mirtune: stopped; finished shards stay; the same command goes on"
     assert "Traceback" not in preparation.said()
     kept = check_all_is_whole(preparation.folder, whole)
     again = run()

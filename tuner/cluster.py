@@ -27,8 +27,11 @@ def ray_running() -> Iterator[dict[str, float]]:
     import ray
 
     from data_prep.workers import start_ray
+    from tuner.telling import say
 
     was_running = ray.is_initialized()
+    if not was_running:
+        say("starting Ray, or joining the one there is")
     start_ray()
     try:
         yield ray.cluster_resources()

@@ -94,7 +94,8 @@ def _announce(
 ) -> None:  # fmt: skip
     held = f"{packing.gpus:g} GPU" if packing.gpus else f"{options.cpus_per_trial} CPU"
     why = f" ({packing.why})" if packing.why else ""
-    what = f"{options.trials} trials of {options.architecture} on {'+'.join(sorted(options.corpora))}"
+    trials = f"{options.trials} trial{'s' * (options.trials != 1)}"
+    what = f"{trials} of {options.architecture} on {'+'.join(sorted(options.corpora))}"
     say(f"sweep {plan.name}: {what}, {packing.at_once} at a time with {held} each{why}, batches of {batch} windows")
     if records:
         ended = len(_ended(records))

@@ -114,7 +114,6 @@ def _sweep(options: SweepOptions, plan: Plan, file: SweepFile | None, is_held: A
     # Opens its store while Ray starts.
     tracker = Tracker(options.tracking_uri, plan.name, tags, sweep_id=file_id, go_on=go_on)
     result: dict[str, Any] = {}
-    say("starting Ray, or joining the one there is")
     try:
         with ray_running() as resources:
             packing, batch = packing_of(options, plan, resources)

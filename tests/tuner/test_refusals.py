@@ -168,7 +168,7 @@ COMMANDS = [
     ("evaluate mdb/rnn --on nope", "unknown corpus 'nope' in shards; choose from mdb"),
     ("evaluate mdb/rnn --on mdb --split dev", "unknown split 'dev'; choose from train, validation, test, all"),
     ("evaluate mdb/rnn --on mdb --protocol frames", "unknown protocol 'frames'; choose from tracks, segments"),
-    ("transcribe a/x.wav b/x.wav --checkpoint mdb/rnn --out midi", "two inputs are named 'x'"),
+    ("transcribe a/x.wav b/x.wav --checkpoint mdb/rnn --out midi", "two inputs are named 'x.wav'"),
     ("transcribe a.wav --checkpoint mdb/rnn --average-gains 0 --out midi", "--average-gains 0; expected 1 to 25"),
     ("leaderboard --tracking-uri mlruns", "tracking URI 'mlruns'"),
     ("sweep --name mine --resume", "there is no sweep 'mine' to go on with; to begin one, give --corpus"),

@@ -17,11 +17,11 @@ def asked(shards, tmp_path) -> Asked:
 
 
 def refusal(processes: Processes, *words: object) -> str:
-    """What a command says that is refused."""
+    """What a command says that is refused, after it has perhaps started Ray."""
     ended = processes.mirtune(*words).end()
     assert ended.status == 2, ended
     assert not ended.out
-    return ended.err
+    return "".join(line for line in ended.err.splitlines(True) if not line.startswith("starting Ray"))
 
 
 def test_two_sweeps_on_one_cluster_and_one_store_do_not_mix(asked, processes):

@@ -5,7 +5,6 @@ It travels as one safetensors file: tensors, and beside them strict JSON with a 
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.finite import is_finite
 from data_prep.refused import Refused
 
 FORMAT = 1
@@ -101,11 +101,6 @@ def strict_json(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def is_count(value: Any) -> bool:
     """Whether it is a whole number of at least 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -118,12 +113,12 @@ def is_generator(value: Any) -> bool:
 
 
 FACTS: dict[str, Callable[[Any], bool]] = {
-    "learning_rates": lambda of: isinstance(of, list) and all(map(is_number, of)),
+    "learning_rates": lambda of: isinstance(of, list) and all(map(is_finite, of)),
     "plateau": lambda of: (  # None: the learning rate goes by steps
-        of is None or (set(of) == set(PLATEAU) and is_number(of["best"]) and all(is_count(of[n]) for n in PLATEAU[1:]))
+        of is None or (set(of) == set(PLATEAU) and is_finite(of["best"]) and all(is_count(of[n]) for n in PLATEAU[1:]))
     ),
-    "best": lambda of: of is None or is_number(of),
-    "lowest_loss": is_number,
+    "best": lambda of: of is None or is_finite(of),
+    "lowest_loss": is_finite,
     "lowest_epoch": is_count,
     "best_epoch": is_count,
     "windows_at_once": lambda of: len(of) == 2 and all(is_count(count) and count for count in of),

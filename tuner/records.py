@@ -1,12 +1,12 @@
 """What is known of a sweep's trials, kept as JSON in each trial's folder, so that whoever comes next knows it too."""
 
 import json
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from data_prep.finite import is_finite
 from data_prep.refused import Refused
 from data_prep.storage import Storage
 
@@ -112,7 +112,7 @@ def _parsed(content: bytes, name: str, folder: Storage) -> TrialRecord:
         whole = whole and record.state in STATES and isinstance(record.hyperparameters, dict)
         whole = whole and type(record.attempts) is type(record.epochs) is int and isinstance(record.checkpoint, str)
         numbers = [] if record.best is None else [record.best]
-        if not whole or not all(map(math.isfinite, numbers)):
+        if not whole or not all(map(is_finite, numbers)):
             raise ValueError("its content does not fit together")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         where = f"{folder.location}/{name}"
@@ -126,5 +126,5 @@ def _is_entry(entry: Any) -> bool:
     """Whether it is what an epoch reported."""
     if not (isinstance(entry, dict) and isinstance(entry.get("metrics"), dict)):
         return False
-    numbers = all(isinstance(of, int | float) and math.isfinite(of) for of in entry["metrics"].values())
+    numbers = all(map(is_finite, entry["metrics"].values()))
     return numbers and type(entry.get("epoch")) is int and type(entry.get("is_best")) is bool

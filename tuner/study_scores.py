@@ -1,11 +1,11 @@
 """Scores of a study's best checkpoints: those that their sweeps took, and others that are taken here and kept."""
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.finite import is_finite
 from tuner.study_cells import Cell, Entry, Known
 from tuner.telling import first_line, say, warn
 
@@ -24,7 +24,7 @@ def is_score(score: Any, metric: str) -> bool:
     numbers = [score.get(metric), score.get("tracks"), *(interval if isinstance(interval, list) else [])]
     if not (interval is None or (isinstance(interval, list) and len(interval) == 2)):
         return False
-    return all(isinstance(of, int | float) and not isinstance(of, bool) and math.isfinite(of) for of in numbers)
+    return all(map(is_finite, numbers))
 
 
 def kept_scores(path: Path) -> list[dict[str, Any]]:

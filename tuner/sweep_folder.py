@@ -7,12 +7,12 @@ NAME/sweep.json      options, checksums of the corpora, the sweep's id; written 
 """
 
 import json
-import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from data_prep.finite import is_finite
 from data_prep.refused import Refused
 from data_prep.storage import Storage
 from tuner.claim import OURS
@@ -122,7 +122,7 @@ class ResultFile:
         return (
             all(isinstance(of, str) for of in words)
             and all(type(of) is int and abs(of) < MOST for of in counts)
-            and all(type(of) in (int, float) and math.isfinite(of) for of in numbers)
+            and all(map(is_finite, numbers))
             and isinstance(self.tests, dict)
             and all(isinstance(of, dict) for of in self.tests.values())
             and type(self.registered) is bool
